@@ -1,0 +1,2 @@
+// Package initramfs makes the root file system that a guest starts on.
+package initramfs
