@@ -1,0 +1,39 @@
+package testenv
+
+// What tests ask for. Each name is spelled as the field spells it.
+var (
+	Root       = requirement("root", checkRoot)
+	NetNS      = requirement("netns", checkNetNS)
+	MountNS    = requirement("mountns", checkMountNS)
+	UserNS     = requirement("userns", checkUserNS)
+	Cgroup1    = requirement("cgroup1", checkCgroup1)
+	Cgroup2    = requirement("cgroup2", checkCgroup2)
+	Overlay    = requirement("overlay", checkFilesystem("overlay"))
+	NineP      = requirement("9p", checkFilesystem("9p"))
+	TUN        = requirement("tun", checkOpen("/dev/net/tun"))
+	HugePages  = requirement("hugepages", checkHugePages)
+	LoopDevice = requirement("loop", checkOpen("/dev/loop-control"))
+
+	KVM        = requirement("kvm", checkKVM)
+	KVMLinux   = requirement("kvm-linux", checkKVMLinux)
+	VHostNet   = requirement("vhost-net", checkOpen("/dev/vhost-net"))
+	VHostVsock = requirement("vhost-vsock", checkOpen("/dev/vhost-vsock"))
+
+	BTF     = requirement("btf", checkBTF)
+	Fentry  = requirement("fentry", checkFentry)
+	Kprobes = requirement("kprobes", checkKprobes)
+
+	GCC         = requirement("gcc", checkProgram("gcc"))
+	IASL        = requirement("iasl", checkProgram("iasl"))
+	CPIO        = requirement("cpio", checkProgram("cpio"))
+	Strace      = requirement("strace", checkProgram("strace"))
+	APT         = requirement("apt", checkProgram("apt-get"))
+	QEMU        = requirement("qemu", checkProgram("qemu-system-x86_64"))
+	Busybox     = requirement("busybox", checkBusybox)
+	GoToolchain = requirement("go", checkProgram("go"))
+
+	GuestKernel = requirement("guest-kernel", checkKernel("cloud"))
+	LabKernel   = requirement("lab-kernel", checkKernel("lab"))
+	Lab         = requirement("lab", checkLab)
+	NotLab      = requirement("not-lab", checkNotLab)
+)
