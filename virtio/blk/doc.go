@@ -1,0 +1,2 @@
+// Package blk is the virtio block device.
+package blk

@@ -1,0 +1,2 @@
+// Package virtio is what all virtio devices and transports have in common.
+package virtio

@@ -1,0 +1,2 @@
+// Package mmio is the virtio transport over MMIO registers.
+package mmio

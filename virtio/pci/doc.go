@@ -1,0 +1,2 @@
+// Package pci is the virtio transport over PCI.
+package pci

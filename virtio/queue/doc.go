@@ -1,0 +1,2 @@
+// Package queue is the device side of a split virtqueue.
+package queue

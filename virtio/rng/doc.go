@@ -1,0 +1,2 @@
+// Package rng is the virtio entropy device.
+package rng
