@@ -1,0 +1,2 @@
+// Package console connects a terminal to a guest's serial port.
+package console

@@ -1,0 +1,2 @@
+// Package trace tells what a machine does, as it does it.
+package trace
