@@ -13,6 +13,7 @@ import (
 	_ "github.com/pierrec/lz4/v4"
 	_ "github.com/spf13/cobra"
 	_ "github.com/ulikunitz/xz"
+	_ "github.com/xi2/xz"
 	_ "golang.org/x/sync/errgroup"
 	_ "golang.org/x/sys/unix"
 	_ "golang.org/x/term"

@@ -1,0 +1,2 @@
+// Package boot makes the memory image that a kernel starts in.
+package boot
