@@ -3,6 +3,7 @@ package testenv
 import (
 	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -75,5 +76,13 @@ func TestKernelModeRate(t *testing.T) {
 	t.Logf("%.1f million instructions a second", rate/1e6)
 	if rate < 1e4 || rate > 1e11 {
 		t.Errorf("kernelModeRate() = %g instructions a second, no processor does that", rate)
+	}
+}
+
+func TestTandem(t *testing.T) {
+	Need(t, GoToolchain)
+	out, err := exec.Command(Tandem(t), "version").Output()
+	if err != nil || !strings.HasPrefix(string(out), "tandem ") {
+		t.Errorf("tandem version printed %q, %v", out, err)
 	}
 }
