@@ -3,6 +3,8 @@ package vmm
 import (
 	"fmt"
 	"time"
+
+	"tandem/vmm/boottimer"
 )
 
 // Ending is why a machine stopped.
@@ -92,14 +94,7 @@ type Outcome struct {
 }
 
 // Mark is a byte that the guest wrote to the boot timer, and when.
-type Mark struct {
-	Value byte `json:"value"`
-	// Wall counts from Spec.Started, CPU is the time that the monitor's
-	// process has spent on processors, in user and kernel mode, guest
-	// included.
-	Wall time.Duration `json:"wall"`
-	CPU  time.Duration `json:"cpu"`
-}
+type Mark = boottimer.Mark
 
 // String is one line: "panic on vcpu 0 after 1.2s: reset register".
 func (o Outcome) String() string {
