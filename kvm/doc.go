@@ -1,0 +1,2 @@
+// Package kvm is a thin layer of types over Linux's KVM ioctls.
+package kvm
