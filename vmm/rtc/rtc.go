@@ -24,6 +24,7 @@ type Clock struct {
 	memory [memorySize]byte
 	offset time.Duration // the guest's clock less the host's
 	timer  *time.Timer   // the next second, while an interrupt is enabled
+	armed  uint64        // counts timers, so that a stopped one is known
 	closed bool
 }
 
@@ -147,6 +148,7 @@ func (c *Clock) interrupt() {
 
 // arm has tick called at the guest's next second, if anybody wants to know.
 func (c *Clock) arm() {
+	c.armed++
 	if c.timer != nil {
 		c.timer.Stop()
 		c.timer = nil
@@ -155,16 +157,15 @@ func (c *Clock) arm() {
 		return
 	}
 	rest := time.Second - time.Duration(c.time().Nanosecond())
-	var t *time.Timer
-	t = time.AfterFunc(rest, func() { c.tick(t) })
-	c.timer = t
+	turn := c.armed
+	c.timer = time.AfterFunc(rest, func() { c.tick(turn) })
 }
 
 // tick is a second that began.
-func (c *Clock) tick(t *time.Timer) {
+func (c *Clock) tick(turn uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.timer != t {
+	if c.armed != turn {
 		return // stopped too late
 	}
 	c.memory[regC] |= cUpdate
