@@ -33,14 +33,24 @@ func (e Entry) IsSymlink() bool { return e.Mode&unix.S_IFMT == unix.S_IFLNK }
 // A Reader reads the entries of uncompressed archives that stand one after the other, like the kernel does.
 type Reader struct {
 	r       *bufio.Reader
-	off     int64 // from the start of the buffer: alignment counts from there
-	left    int64 // what the caller has not read of the current body
-	inside  bool  // an archive has begun and its trailer has not come yet
+	under   io.Reader // the stream below r
+	seek    io.Seeker // the same, if it can
+	last    int64     // where the last header began
+	off     int64     // from the start of the buffer: alignment counts from there
+	left    int64     // what the caller has not read of the current body
+	inside  bool      // an archive has begun and its trailer has not come yet
 	started bool
 }
 
-// NewReader returns a Reader on r.
-func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 64<<10)} }
+// NewReader returns a Reader on r. If r is an io.Seeker, bodies that nobody reads are leapt over.
+func NewReader(r io.Reader) *Reader {
+	s, _ := r.(io.Seeker)
+	return &Reader{r: bufio.NewReaderSize(r, 16<<10), under: r, seek: s}
+}
+
+// Between tells, after Next has failed, whether it failed on the first header of an archive behind another one, and where that
+// begins: something else than a cpio archive may follow there.
+func (r *Reader) Between() (offset int64, ok bool) { return r.last, r.started && !r.inside }
 
 // Next goes to the next entry, over what is left of the current body, and over trailers and the padding behind them. At the
 // end it returns [io.EOF], if at least one archive was there and the last one had its trailer.
@@ -97,6 +107,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 
 func (r *Reader) header() (Entry, error) {
 	at := r.off
+	r.last = at
 	bad := func(format string, args ...any) (Entry, error) {
 		return Entry{}, fmt.Errorf("cpio: read header at byte %d: %s: %w", at, fmt.Sprintf(format, args...), ErrFormat)
 	}
@@ -207,6 +218,15 @@ func (r *Reader) align() error {
 }
 
 func (r *Reader) skip(n int64) error {
+	if beyond := n - int64(r.r.Buffered()); r.seek != nil && beyond > 0 {
+		// Behind the end there is no error yet; the next header is missing then.
+		if _, err := r.seek.Seek(beyond, io.SeekCurrent); err != nil {
+			return err
+		}
+		r.r.Reset(r.under)
+		r.off += n
+		return nil
+	}
 	for n > 0 {
 		d, err := r.r.Discard(int(min(n, 1<<30)))
 		r.off += int64(d)
@@ -218,6 +238,7 @@ func (r *Reader) skip(n int64) error {
 	return nil
 }
 
+// full reads all of p.
 func (r *Reader) full(p []byte) (int, error) {
 	n, err := io.ReadFull(r.r, p)
 	r.off += int64(n)

@@ -19,6 +19,7 @@
 // [Depmod] makes them. modpost(8) has written the full list of direct dependencies into depends= when the kernel
 // was built, so no symbol table needs reading.
 //
-// [Open] reads the index, [Tree.Resolve] turns wanted names into files in load order, and [Tree.ReadModule] gives a file as
-// init_module wants it: decompressed. In module names "-" and "_" are the same; in aliases they are not.
+// [Open] reads the index, [Tree.Resolve] turns wanted names into files in load order, and [Tree.ReadModule] gives a
+// file as init_module wants it: decompressed. "-" and "_" are the same in the names of modules and in aliases, but not
+// inside the brackets of an alias's pattern.
 package kmod

@@ -42,9 +42,6 @@ type Progress func(step string, done, total int64)
 // take a lock, and a kernel appears and disappears in one rename.
 type Store struct{ dir string }
 
-// CacheDir is where tandem keeps what it can make again: $TANDEM_CACHE, or "tandem" in the user's cache folder.
-func CacheDir() (string, error) { panic("TODO") }
-
 // Open gives the store in dir, made if it is not there; empty is "kernels" in [CacheDir].
 func Open(dir string) (*Store, error) { panic("TODO") }
 
