@@ -9,9 +9,20 @@ import (
 	"unicode/utf8"
 )
 
-// CheckDoc names what a package's comment lacks.
-func CheckDoc(p Package) []string {
-	doc := strings.TrimSpace(p.Doc) // its first sentence
+// PackageDoc is the comment that explains a package: the longest of its files, since generated ones have a line too.
+func PackageDoc(sources []Source) string {
+	var doc string
+	for _, s := range sources {
+		if text := s.Syntax.Doc.Text(); len(text) > len(doc) && !strings.HasPrefix(text, "Code generated") {
+			doc = text
+		}
+	}
+	return doc
+}
+
+// CheckDoc names what is wrong with a package's comment.
+func CheckDoc(p Package, doc string) []string {
+	doc, _, _ = strings.Cut(doc, "\n")
 	want := "Package " + p.Name + " "
 	switch first, _ := utf8.DecodeRuneInString(doc); {
 	case doc == "":

@@ -15,7 +15,7 @@ const module = "tandem"
 
 // Package is what `go list -json` tells of a package.
 type Package struct {
-	Dir, ImportPath, Name, Doc string
+	Dir, ImportPath, Name string
 
 	GoFiles, CgoFiles, IgnoredGoFiles  []string
 	TestGoFiles, XTestGoFiles          []string

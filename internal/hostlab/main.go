@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/internal/testenv"
+)
+
+// wholeInLab are the folders whose packages run there from end to end, where the host's own KVM is not fit for Linux.
+var wholeInLab = []string{"kvm", "vmm", "virtio"}
+
+// options are the command line.
+type options struct {
+	where    string
+	all      bool
+	race     bool
+	timeout  time.Duration
+	tandem   string
+	patterns []string
+}
+
+func main() {
+	o, err := parse(os.Args[1:])
+	if err != nil {
+		os.Exit(2) // flag has said why
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not done after %v", o.timeout))
+	ok, err := run(ctx, o)
+	cancel()
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hostlab:", err)
+	}
+	if err != nil || !ok {
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("hostlab", flag.ContinueOnError)
+	f.StringVar(&o.where, "on", "both", "`place` to run on: host, lab or both")
+	f.BoolVar(&o.all, "all", false, "run every test in the lab, not only what the host skipped")
+	f.BoolVar(&o.race, "race", true, "use the race detector on the host, where it links")
+	f.DurationVar(&o.timeout, "timeout", time.Hour, "end the whole run after that")
+	f.StringVar(&o.tandem, "tandem", filepath.Join("bin", "tandem"), "the tandem `executable` that starts the lab and is tested")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if !slices.Contains([]string{"host", "lab", "both"}, o.where) {
+		err := fmt.Errorf("-on %s: want host, lab or both", o.where)
+		fmt.Fprintln(os.Stderr, err)
+		return o, err
+	}
+	if o.patterns = f.Args(); len(o.patterns) == 0 {
+		o.patterns = []string{"./..."}
+	}
+	var err error
+	o.tandem, err = filepath.Abs(o.tandem)
+	return o, err
+}
+
+// run tells whether the suite is good. What it prints goes to standard output.
+func run(ctx context.Context, o options) (ok bool, err error) {
+	if _, err := os.Stat(o.tandem); err != nil {
+		return false, fmt.Errorf("%w (make builds it)", err)
+	}
+	packages, err := listPackages(ctx, o.patterns)
+	if err != nil {
+		return false, err
+	}
+	var host, lab map[testID]result
+	if o.where != "lab" {
+		if host, err = runOnHost(ctx, o, packages); err != nil {
+			return false, err
+		}
+	}
+	if o.where != "host" {
+		selected := forLab(host, wholePackages(o), packages)
+		if lab, err = runInLab(ctx, o.tandem, selected); err != nil {
+			return false, err
+		}
+	}
+	pairs := merge(host, lab)
+	report(os.Stdout, pairs)
+	if t := count(pairs); o.where != "both" { // skips are no failure of half a run
+		return t.failed == 0 && t.passed > 0, nil
+	}
+	return count(pairs).ok(), nil
+}
+
+// wholePackages tells which packages the lab runs whole.
+func wholePackages(o options) func(pkg string) bool {
+	slowKVM := !testenv.Has(testenv.KVMLinux)
+	return func(pkg string) bool {
+		if o.all || o.where == "lab" {
+			return true
+		}
+		_, folder, _ := strings.Cut(pkg, "/")
+		top, _, _ := strings.Cut(folder, "/")
+		return slowKVM && slices.Contains(wholeInLab, top)
+	}
+}
+
+func runOnHost(ctx context.Context, o options, packages []string) (map[testID]result, error) {
+	c := newCollector(func(p packageDone) { printPackage(os.Stdout, "host", p) })
+	args := []string{"-timeout=10m"}
+	if o.race && canRace(ctx) {
+		args = append(args, "-race")
+	}
+	err := goTest(ctx, c, []string{testenv.TandemVariable + "=" + o.tandem}, append(args, packages...)...)
+	return c.results, err
+}
+
+// runInLab runs the selected packages one after the other: the lab has two slow processors, and tests that race for
+// them fail by their time limits.
+func runInLab(ctx context.Context, tandem string, selected []selection) (results map[testID]result, err error) {
+	if len(selected) == 0 {
+		return nil, nil
+	}
+	stop, err := startLab(ctx, tandem)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	c := newCollector(func(p packageDone) { printPackage(os.Stdout, "lab", p) })
+	for _, s := range selected {
+		args := []string{
+			"-vet=off", "-timeout=20m", "-run=" + s.pattern(),
+			"-exec=" + tandem + " lab exec --", s.pkg,
+		}
+		env := []string{"CGO_ENABLED=0", testenv.TandemVariable + "=" + tandem}
+		if err := goTest(ctx, c, env, args...); err != nil {
+			return nil, err
+		}
+	}
+	return c.results, nil
+}
+
+// startLab starts a lab of this run's own, so that neither another run nor its user's lab is in the way.
+func startLab(ctx context.Context, tandem string) (stop func() error, err error) {
+	dir, err := os.MkdirTemp("", "tandem-lab")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Setenv("TANDEM_LAB_DIR", dir); err != nil {
+		return nil, err
+	}
+	stop = func() error {
+		down := exec.Command(tandem, "lab", "down")
+		down.Stderr = os.Stderr
+		return errors.Join(down.Run(), os.RemoveAll(dir))
+	}
+	up := exec.CommandContext(ctx, tandem, "lab", "up")
+	up.Stdout, up.Stderr = os.Stderr, os.Stderr
+	if err := up.Run(); err != nil {
+		os.RemoveAll(dir)
+		return nil, fmt.Errorf("tandem lab up: %w", err)
+	}
+	return stop, nil
+}
