@@ -52,6 +52,7 @@ func newRootCommand() *cobra.Command {
 		return fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddCommand(
+		newKernelCommand(),
 		newVersionCommand(),
 	)
 	return root

@@ -32,8 +32,8 @@ var (
 	Busybox     = requirement("busybox", checkBusybox)
 	GoToolchain = requirement("go", checkProgram("go"))
 
-	GuestKernel = requirement("guest-kernel", checkKernel("cloud"))
-	LabKernel   = requirement("lab-kernel", checkKernel("lab"))
+	GuestKernel = requirement("guest-kernel", checkKernel("linux-image-cloud-amd64"))
+	LabKernel   = requirement("lab-kernel", checkKernel("linux-image-amd64"))
 	Lab         = requirement("lab", checkLab)
 	NotLab      = requirement("not-lab", checkNotLab)
 )

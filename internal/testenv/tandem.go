@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,8 +11,11 @@ import (
 // InLab is the variable that is set in the lab, to any value.
 const InLab = "TANDEM_LAB"
 
-// cacheFolder is where tandem keeps kernels.
+// cacheFolder is where tandem keeps kernels: see store.CacheDir.
 func cacheFolder() (string, error) {
+	if dir := os.Getenv("TANDEM_CACHE"); dir != "" {
+		return dir, nil
+	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -19,21 +23,31 @@ func cacheFolder() (string, error) {
 	return filepath.Join(dir, "tandem"), nil
 }
 
-// checkKernel wants a kernel of that flavour in the store: the tests do not fetch any, `make test` has done it.
-func checkKernel(flavour string) func() error {
+// checkKernel wants a kernel out of that package in the store: the tests do not fetch any, `make test` has done it.
+func checkKernel(pkg string) func() error {
 	return func() error {
 		dir, err := cacheFolder()
 		if err != nil {
 			return err
 		}
-		found, err := filepath.Glob(filepath.Join(dir, "kernels", "*"+flavour+"*"))
+		records, err := filepath.Glob(filepath.Join(dir, "kernels", "[0-9]*", "kernel.json"))
 		if err != nil {
 			return err
 		}
-		if len(found) == 0 {
-			return fmt.Errorf("no %s kernel in %s, get one with tandem kernel pull", flavour, dir)
+		for _, file := range records {
+			var kernel struct{ Package string }
+			data, err := os.ReadFile(file)
+			if err == nil {
+				err = json.Unmarshal(data, &kernel)
+			}
+			if err != nil {
+				return err
+			}
+			if kernel.Package == pkg {
+				return nil
+			}
 		}
-		return nil
+		return fmt.Errorf("no kernel of %s in %s, get it with tandem kernel pull %s", pkg, dir, pkg)
 	}
 }
 
