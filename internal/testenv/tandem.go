@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"encoding/json"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,43 +12,43 @@ import (
 // InLab is the variable that is set in the lab, to any value.
 const InLab = "TANDEM_LAB"
 
-// cacheFolder is where tandem keeps kernels: see store.CacheDir.
-func cacheFolder() (string, error) {
+// kernelFolder is where tandem keeps kernels: boot/store, which is not imported here as its own tests import this.
+func kernelFolder() (string, error) {
 	if dir := os.Getenv("TANDEM_CACHE"); dir != "" {
-		return dir, nil
+		return filepath.Join(dir, "kernels"), nil
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(dir, "tandem"), nil
+	return filepath.Join(dir, "tandem", "kernels"), nil
 }
 
-// checkKernel wants a kernel out of that package in the store: the tests do not fetch any, `make test` has done it.
+// checkKernel wants a kernel of that package in the store: the tests do not fetch any, `make test` has done it.
 func checkKernel(pkg string) func() error {
 	return func() error {
-		dir, err := cacheFolder()
+		dir, err := kernelFolder()
 		if err != nil {
 			return err
 		}
-		records, err := filepath.Glob(filepath.Join(dir, "kernels", "[0-9]*", "kernel.json"))
+		records, err := filepath.Glob(filepath.Join(dir, "*", "kernel.json"))
 		if err != nil {
 			return err
 		}
-		for _, file := range records {
-			var kernel struct{ Package string }
-			data, err := os.ReadFile(file)
-			if err == nil {
-				err = json.Unmarshal(data, &kernel)
-			}
+		for _, path := range records {
+			text, err := os.ReadFile(path)
 			if err != nil {
 				return err
 			}
-			if kernel.Package == pkg {
+			var record struct{ Package string }
+			if err := json.Unmarshal(text, &record); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			if record.Package == pkg {
 				return nil
 			}
 		}
-		return fmt.Errorf("no kernel of %s in %s, get it with tandem kernel pull %s", pkg, dir, pkg)
+		return fmt.Errorf("no %s in %s, get it with: tandem kernel pull %s", pkg, dir, pkg)
 	}
 }
 
