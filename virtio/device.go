@@ -45,9 +45,12 @@ type Activation struct {
 	// Queues has an entry for each of QueueSizes; those that the driver did not
 	// enable have a nil Queue.
 	Queues []Queue
-	// Config tells the driver that the configuration space changed. Call it
-	// after the change is visible to ReadConfig.
-	ConfigChanged func()
+	// UpdateConfig runs change, which alters what ReadConfig gives, and tells
+	// the driver. ReadConfig is not called meanwhile, so that the
+	// configuration's generation changes together with it: a driver that reads
+	// in several accesses can tell (virtio 1.2, section 2.5.1). Must not be
+	// called from ReadConfig or with a lock that ReadConfig takes.
+	UpdateConfig func(change func())
 	// Fail says that the device cannot go on, such as for a broken ring: the
 	// transport sets DEVICE_NEEDS_RESET and tells the driver. The device must
 	// not use any queue until the next Activate. May be called from any
@@ -64,6 +67,17 @@ type Queue struct {
 	// Kick is signalled by the driver's notifications. One goroutine of the
 	// device waits on it.
 	Kick *eventfd.FD
+}
+
+// A QueueResetter can stop and start its queues one at a time while the device
+// is active (VIRTIO_F_RING_RESET). The transport calls it as it calls Activate
+// and Reset: one at a time.
+type QueueResetter interface {
+	Device
+	// StopQueue returns when no chain of the queue is in flight.
+	StopQueue(queue int)
+	// StartQueue gives the device a queue again.
+	StartQueue(queue int, q Queue) error
 }
 
 // A Notified device handles kicks in the thread of the vCPU that made them when

@@ -1,108 +1,227 @@
 package queue
 
 import (
-	"fmt"
+	"encoding/binary"
 
-	"tandem/internal/eventfd"
 	"tandem/virtio/memory"
 )
 
-// MaxSize is the largest number of entries that a split virtqueue can have.
-// virtio 1.2, section 2.7.
-const MaxSize = 32768
-
-// Config is where the driver put a queue and how the two sides agreed to use
-// it.
-type Config struct {
-	Index int    // the queue's number in its device
-	Size  uint16 // entries, a power of two up to MaxSize
-
-	Desc  uint64 // guest physical address of the descriptor table
-	Avail uint64 // of the available ring (the "driver area")
-	Used  uint64 // of the used ring (the "device area")
-
-	Indirect bool // VIRTIO_F_INDIRECT_DESC was agreed upon
-	EventIdx bool // VIRTIO_F_EVENT_IDX was agreed upon
-
-	Interrupt Interrupt // what calls the driver
-	Observer  Observer  // what is told of each step; nil for nobody
-}
-
-// Interrupt calls the driver: used buffers are there.
-type Interrupt interface {
-	// Signal raises the interrupt.
-	Signal()
-	// Event is an eventfd that raises it without this process's help (an
-	// irqfd), for those who serve the ring elsewhere. It is nil when only
-	// Signal will do: an interrupt line whose status register has to be set
-	// first.
-	Event() *eventfd.FD
-}
+// Flags in the rings. virtio 1.2, sections 2.7.7, 2.7.10.
+const (
+	availNoInterrupt = 1 // VIRTQ_AVAIL_F_NO_INTERRUPT
+	usedNoNotify     = 1 // VIRTQ_USED_F_NO_NOTIFY
+)
 
 // Queue is the device's side of one split virtqueue. One goroutine at a time
 // may use it.
+//
+// The four counters below are free-running indices modulo 65536, in the order in
+// which chains pass them; their differences never exceed the queue's size:
+//
+//	published <= pushed <= next <= seen
 type Queue struct {
-	cfg Config
+	cfg  Config
+	mem  *memory.Space
+	size uint16
+	areas
+
+	availFlags, availIdx, usedEvent *uint16 // the driver writes, the device reads
+	usedFlags, usedIdx, availEvent  *uint16 // the device writes, the driver reads
+
+	seen      uint16 // the driver's available index when it was last loaded
+	next      uint16 // the chain that Pop takes next
+	pushed    uint16 // the slot of the used ring that Push fills next
+	published uint16 // the used index that the driver can see
+
+	kicksOff bool    // DisableKicks is in force
+	broken   error   // what Pop failed with: for good
+	trail    []Event // what Publish has to tell the observer of
 }
 
 // New checks where a driver put its queue and makes the device's side of it.
 func New(mem *memory.Space, cfg Config) (*Queue, error) {
-	return &Queue{cfg: cfg}, nil
+	a, err := cfg.find(mem)
+	if err != nil {
+		return nil, err
+	}
+	n := int(cfg.Size)
+	return &Queue{
+		cfg:   cfg,
+		mem:   mem,
+		size:  cfg.Size,
+		areas: a,
+
+		availFlags: word(a.avail, ringFlags),
+		availIdx:   word(a.avail, ringIdx),
+		usedEvent:  word(a.avail, ringSlots+n*availSlot),
+		usedFlags:  word(a.used, ringFlags),
+		usedIdx:    word(a.used, ringIdx),
+		availEvent: word(a.used, ringSlots+n*usedSlot),
+
+		seen:      cfg.Start,
+		next:      cfg.Start,
+		pushed:    cfg.Start,
+		published: cfg.Start,
+	}, nil
 }
 
 // Config is what the queue was made from.
 func (q *Queue) Config() Config { return q.cfg }
 
-// Chain is one buffer that the driver offered: a list of pieces that the device
-// reads and a list that it writes, all checked and in guest memory. The zero
-// Chain is ready for Pop, which reuses its storage.
-type Chain struct {
-	Head  uint16 // the first descriptor: what the driver knows the chain by
-	Index uint16 // where it stood: the available index, modulo 65536
+// Next is the available index of the chain that Pop takes next: where somebody
+// else would go on serving the queue, if nothing is in flight.
+func (q *Queue) Next() uint16 { return q.next }
 
-	Readable [][]byte
-	Writable [][]byte
-
-	ReadLen  uint64 // bytes in Readable
-	WriteLen uint64 // bytes in Writable
-}
+// InFlight is how many chains were popped and not yet pushed.
+func (q *Queue) InFlight() uint16 { return q.next - q.pushed }
 
 // Pop takes the next available chain into c and tells whether there was one. An
-// error is an *Error: the ring is broken, and the queue must not be used again.
-func (q *Queue) Pop(c *Chain) (bool, error) { return false, nil }
+// error is an *Error: the ring is broken, and so is every later Pop.
+func (q *Queue) Pop(c *Chain) (bool, error) {
+	if q.broken != nil {
+		return false, q.broken
+	}
+	if q.next == q.seen {
+		if err := q.look(); err != nil {
+			return false, q.fail(err)
+		}
+		if q.next == q.seen {
+			return false, nil
+		}
+	}
+	slot := int(q.next & (q.size - 1))
+	c.reset(binary.LittleEndian.Uint16(q.avail[ringSlots+slot*availSlot:]), q.next)
+	if err := q.walk(c); err != nil {
+		return false, q.fail(err)
+	}
+	q.next++
+	if o := q.cfg.Observer; o != nil {
+		o.Observe(Event{
+			Stage: ChainPopped, Queue: uint16(q.cfg.Index),
+			Head: c.Head, Index: c.Index, Length: c.ReadLen + c.WriteLen,
+		})
+	}
+	return true, nil
+}
 
-// Push gives a chain back to the driver: the device wrote the first written
-// bytes of its writable part. The driver sees it with the next Publish.
-func (q *Queue) Push(head uint16, written uint32) {}
+// look loads the available index. A driver owns at most as many chains as the
+// queue has entries, counting those that are in flight in the device: an index
+// beyond that, or one that went backwards, is not a ring's any more.
+func (q *Queue) look() *Error {
+	idx := load16(q.availIdx)
+	if room := q.size - q.InFlight(); idx-q.next > room {
+		return &Error{
+			Index:  idx,
+			Reason: reasonf("available index jumped by %d from %d with room for %d chains", idx-q.next, q.next, room),
+		}
+	}
+	q.seen = idx
+	return nil
+}
+
+// Rewind puts back the n chains that were popped last, to be popped again. None
+// of them, and none popped after them, may have been pushed.
+func (q *Queue) Rewind(n uint16) {
+	if n > q.InFlight() {
+		panic("queue: rewind over chains that were pushed")
+	}
+	q.next -= n
+}
+
+// Push gives a popped chain back to the driver: the device wrote the first
+// written bytes of its writable part. Chains may be pushed in any order. The
+// driver sees it with the next Publish.
+func (q *Queue) Push(head uint16, written uint32) {
+	if q.InFlight() == 0 {
+		panic("queue: push of a chain that was not popped")
+	}
+	slot := int(q.pushed & (q.size - 1))
+	elem := q.used[ringSlots+slot*usedSlot:][:usedSlot]
+	binary.LittleEndian.PutUint32(elem, uint32(head))
+	binary.LittleEndian.PutUint32(elem[4:], written)
+	if q.cfg.Observer != nil {
+		q.trail = append(q.trail, Event{
+			Stage: UsedPublished, Queue: uint16(q.cfg.Index),
+			Head: head, Index: q.pushed, Length: uint64(written),
+		})
+	}
+	q.pushed++
+}
 
 // Publish lets the driver see what was pushed, and calls it if it asked for
-// that.
-func (q *Queue) Publish() {}
+// that. To publish several chains at once costs less than one by one.
+func (q *Queue) Publish() {
+	if q.pushed == q.published {
+		return
+	}
+	old := q.published
+	store16(q.usedIdx, q.pushed)
+	q.published = q.pushed
+	if o := q.cfg.Observer; o != nil {
+		for _, e := range q.trail {
+			o.Observe(e)
+		}
+		q.trail = q.trail[:0]
+	}
+	if !q.wantsCall(old) {
+		return
+	}
+	q.cfg.Interrupt.Signal()
+	if o := q.cfg.Observer; o != nil {
+		o.Observe(Event{Stage: CallSent, Queue: uint16(q.cfg.Index), Index: q.published})
+	}
+}
 
-// DisableKicks asks the driver for no more kicks. It is a hint: they may still
-// come.
-func (q *Queue) DisableKicks() {}
+// wantsCall tells whether the driver wants to hear that the used index moved
+// from old to where it is now. The fence in store16 stands before the
+// loads here: the driver writes its wish, and then looks at the used index.
+func (q *Queue) wantsCall(old uint16) bool {
+	if !q.cfg.EventIdx {
+		return load16(q.availFlags)&availNoInterrupt == 0
+	}
+	return passed(load16(q.usedEvent), old, q.published)
+}
+
+// passed tells whether an index that went from old to now left event behind:
+// event is one of old, old+1, ..., now-1, modulo 65536. virtio 1.2, section 2.7.10.
+func passed(event, old, now uint16) bool {
+	return now-event-1 < now-old
+}
+
+// DisableKicks asks the driver for no more kicks, while the device is looking at the
+// ring anyway. It is a hint: they may still come.
+func (q *Queue) DisableKicks() {
+	// With event indices there is nothing to do: the driver kicks when it
+	// passes availEvent, which it did already.
+	if q.cfg.EventIdx || q.kicksOff {
+		return
+	}
+	store16(q.usedFlags, usedNoNotify)
+	q.kicksOff = true
+}
 
 // EnableKicks asks for a kick with the next available chain, and tells whether
 // there are chains already, which no kick will announce: the caller must look
 // at them before it waits.
-func (q *Queue) EnableKicks() (more bool) { return false }
-
-// Error says how a driver broke a ring.
-type Error struct {
-	Queue  int    // the queue's number in its device
-	Head   uint16 // the chain's first descriptor, if it got that far
-	Index  uint16 // the available index
-	Reason string
-	Err    error // the cause, if there is one below
-}
-
-func (e *Error) Error() string {
-	s := fmt.Sprintf("queue: %d head %d index %d: %s", e.Queue, e.Head, e.Index, e.Reason)
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
+func (q *Queue) EnableKicks() (more bool) {
+	switch {
+	case q.cfg.EventIdx:
+		store16(q.availEvent, q.next)
+	case q.kicksOff:
+		store16(q.usedFlags, 0)
+		q.kicksOff = false
 	}
-	return s
+	// The fence in store16 stands between the wish and this load: the driver
+	// raises the index, and then looks whether a kick is wanted.
+	return load16(q.availIdx) != q.next
 }
 
-func (e *Error) Unwrap() error { return e.Err }
+// Kicked tells the observer that the device woke up and looks at the ring.
+func (q *Queue) Kicked() {
+	o := q.cfg.Observer
+	if o == nil {
+		return
+	}
+	idx := load16(q.availIdx)
+	o.Observe(Event{Stage: KickSeen, Queue: uint16(q.cfg.Index), Index: idx, Length: uint64(idx - q.next)})
+}

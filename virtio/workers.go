@@ -1,0 +1,201 @@
+package virtio
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"tandem/virtio/queue"
+)
+
+// Serve handles one chain and returns how many bytes it wrote into the chain's
+// writable part. An error means that the queue is broken: see
+// queue.Queue.Broken.
+type Serve func(q *queue.Queue, c *queue.Chain) (written uint32, err error)
+
+// Workers serve the queues of a device that answers each chain before it takes
+// the next one of that queue: a goroutine a queue, which sleeps in Queue.Kick.
+// Many devices need nothing else: their Activate, Reset, StopQueue, StartQueue
+// and Notify are one call each.
+//
+// The zero Workers serve nothing. They can be started, stopped and started
+// again.
+type Workers struct {
+	serve func(queue int) Serve
+	life  *life
+
+	mu   sync.RWMutex // guards list: Notify reads it at any time
+	list []*worker    // by queue number; nil for one that is not served
+}
+
+// life is what the workers of one activation share.
+type life struct {
+	fail   func(error)
+	failed atomic.Bool
+}
+
+// Start serves all enabled queues. serve gives the handler of each.
+func (w *Workers) Start(a *Activation, serve func(queue int) Serve) {
+	w.serve = serve
+	w.life = &life{fail: a.Fail}
+	w.mu.Lock()
+	w.list = make([]*worker, len(a.Queues))
+	w.mu.Unlock()
+	for i, q := range a.Queues {
+		if q.Queue != nil {
+			w.StartQueue(i, q)
+		}
+	}
+}
+
+// StartQueue serves one more queue.
+func (w *Workers) StartQueue(i int, q Queue) {
+	k := &worker{queue: q, serve: w.serve(i), life: w.life, done: make(chan struct{})}
+	w.mu.Lock()
+	w.list[i] = k
+	w.mu.Unlock()
+	go k.run()
+}
+
+// StopQueue stops serving a queue. When it returns, no chain of it is in
+// flight.
+func (w *Workers) StopQueue(i int) {
+	w.mu.Lock()
+	k := w.list[i]
+	w.list[i] = nil
+	w.mu.Unlock()
+	if k != nil {
+		k.stop()
+		k.join()
+	}
+}
+
+// Stop stops serving all queues. When it returns, no chain is in flight.
+func (w *Workers) Stop() {
+	w.mu.Lock()
+	list := w.list
+	w.list = nil
+	w.mu.Unlock()
+	// All are told before any is waited for: their last chains overlap.
+	for _, k := range list {
+		if k != nil {
+			k.stop()
+		}
+	}
+	for _, k := range list {
+		if k != nil {
+			k.join()
+		}
+	}
+}
+
+// Notify serves a queue's chains in the caller's thread: see Notified. A guest
+// that adds chains as fast as they are served does not keep the thread: after
+// as many as the queue holds, the queue's goroutine goes on.
+func (w *Workers) Notify(i int) {
+	w.mu.RLock()
+	var k *worker
+	if i < len(w.list) {
+		k = w.list[i]
+	}
+	w.mu.RUnlock()
+	if k != nil && k.drain(true, int(k.queue.Config().Size)) {
+		// The error is that the eventfd was closed: nobody is left to wake.
+		_ = k.queue.Kick.Signal()
+	}
+}
+
+// worker serves one queue.
+type worker struct {
+	queue Queue
+	serve Serve
+	life  *life
+
+	stopping atomic.Bool
+	done     chan struct{} // closed when run has returned
+
+	busy  sync.Mutex  // held by whoever uses the queue: run or Notify
+	chain queue.Chain // the one in flight
+}
+
+func (k *worker) run() {
+	defer close(k.done)
+	// Chains may be there already: a driver may fill the queue, though not
+	// kick, before it sets DRIVER_OK.
+	for kicked := false; ; kicked = true {
+		for k.drain(kicked, queue.MaxSize) {
+		}
+		if k.stopping.Load() {
+			return
+		}
+		if _, err := k.queue.Kick.Wait(); err != nil {
+			return // closed: no more kicks
+		}
+	}
+}
+
+// drain serves up to limit chains and tells whether there may be more. When it
+// says that there are none, the next chain comes with a kick.
+func (k *worker) drain(kicked bool, limit int) (more bool) {
+	k.busy.Lock()
+	defer k.busy.Unlock()
+	if k.dead() {
+		return false
+	}
+	if kicked {
+		k.queue.Kicked()
+	}
+	k.queue.DisableKicks()
+	for ; limit > 0; limit-- {
+		ok, err := k.one()
+		if err != nil {
+			k.life.failed.Store(true)
+			k.life.fail(err)
+			return false
+		}
+		if k.dead() {
+			return false
+		}
+		if ok {
+			continue
+		}
+		if !k.queue.EnableKicks() {
+			return false
+		}
+		k.queue.DisableKicks()
+	}
+	return true
+}
+
+// one serves one chain, if there is one.
+func (k *worker) one() (bool, error) {
+	ok, err := k.queue.Pop(&k.chain)
+	if err != nil || !ok {
+		return false, err
+	}
+	written, err := k.serve(k.queue.Queue, &k.chain)
+	if err != nil {
+		return false, err
+	}
+	k.queue.Push(k.chain.Head, written)
+	k.queue.Publish()
+	return true, nil
+}
+
+// dead tells whether the queue must be left alone: it is being stopped, or the
+// device waits for a reset.
+func (k *worker) dead() bool { return k.stopping.Load() || k.life.failed.Load() }
+
+// stop asks the worker to take no more chains.
+func (k *worker) stop() {
+	k.stopping.Store(true)
+	_ = k.queue.Kick.Signal()
+}
+
+// join waits until it takes none.
+func (k *worker) join() {
+	<-k.done
+	k.busy.Lock() // a Notify may be at its last chain
+	defer k.busy.Unlock()
+	// What woke run is no kick of the next activation's.
+	_, _ = k.queue.Kick.Clear()
+}
