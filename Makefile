@@ -67,7 +67,7 @@ deps: ## install what the tests need of the distribution, where it is missing
 
 kernels: build ## fetch the kernels of guests and of the lab, once
 	@$(TANDEM) kernel pull
-	@$(TANDEM) kernel pull linux-image-amd64
+	@$(TANDEM) kernel pull --lab
 
 clean: ## remove what was built; kernels stay in the user's cache
 	rm -rf bin build

@@ -2,7 +2,6 @@ package testenv
 
 import (
 	"encoding/json"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -31,7 +30,7 @@ func checkKernel(pkg string) func() error {
 		if err != nil {
 			return err
 		}
-		records, err := filepath.Glob(filepath.Join(dir, "*", "kernel.json"))
+		records, err := filepath.Glob(filepath.Join(dir, "[^.]*", "kernel.json"))
 		if err != nil {
 			return err
 		}
