@@ -1,6 +1,10 @@
 package kvm
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // Capability is a KVM_CAP_ number, in the kernel's full width: they go past
 // 255 in newer kernels.
@@ -298,3 +302,7 @@ var capabilityNames = map[Capability]string{
 	CapX86APICBusCyclesNS:       "KVM_CAP_X86_APIC_BUS_CYCLES_NS",
 	CapX86GuestMode:             "KVM_CAP_X86_GUEST_MODE",
 }
+
+// Capabilities is every capability that this package has a name for, in the
+// order of their numbers.
+func Capabilities() []Capability { return slices.Sorted(maps.Keys(capabilityNames)) }

@@ -79,11 +79,12 @@ func (vm *VM) DirtyLog(slot uint32) (DirtyBitmap, error) {
 	return bitmap, nil
 }
 
+const manualProtectEnable = 1 << 0 // KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE
+
 // EnableManualDirtyLog makes DirtyLog only read, and ClearDirtyLog clear
 // (CapManualDirtyLogProtect2): a copier of memory then write-protects each
 // part just before it copies it, and no page is dirtied twice for nothing.
 func (vm *VM) EnableManualDirtyLog() error {
-	const manualProtectEnable = 1 << 0
 	return vm.EnableCap(CapManualDirtyLogProtect2, manualProtectEnable)
 }
 

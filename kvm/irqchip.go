@@ -25,6 +25,8 @@ type pitConfig struct {
 	_     [15]uint32
 }
 
+const pitSpeakerDummy = 1 << 0
+
 func (c pitConfig) String() string { return fmt.Sprintf("flags %#x", c.Flags) }
 
 // CreatePIT makes the in-kernel i8254 timer, on GSI 0. speakerPort also has
@@ -32,7 +34,7 @@ func (c pitConfig) String() string { return fmt.Sprintf("flags %#x", c.Flags) }
 func (vm *VM) CreatePIT(speakerPort bool) error {
 	var c pitConfig
 	if speakerPort {
-		c.Flags = 1 // KVM_PIT_SPEAKER_DUMMY
+		c.Flags = pitSpeakerDummy
 	}
 	if _, err := ioctl(vm.descriptor, reqCreatePIT2, &c); err != nil {
 		return &Error{Op: opCreatePIT, Err: vm.because(err, CapPIT2)}
