@@ -2,10 +2,11 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"io"
-	"os"
+	"sync"
 	"time"
+
+	"github.com/hashicorp/yamux"
 )
 
 // Cmd is one command to run in the guest, used as os/exec's: filled in, started once, waited for once.
@@ -27,8 +28,8 @@ type Cmd struct {
 	// Limits bounds the command and its children with a cgroup of their own.
 	Limits Limits
 
-	// Stdin may be nil: the command reads end of file. What has been read from Stdin and not from the command's side
-	// when it ends is lost. Wait does not wait for Stdin: a Read that hangs does no harm.
+	// Stdin may be nil: the command reads end of file. What has been read from Stdin and not by the command when it ends
+	// is lost. Wait does not wait for Stdin: a Read that hangs does no harm.
 	Stdin io.Reader
 	// Stdout and Stderr may be nil: the output is dropped in the guest. If they are the same writer, the command has one
 	// pipe for both, so that the order of what it writes is kept, and one goroutine at a time calls Write.
@@ -41,6 +42,22 @@ type Cmd struct {
 	// WaitDelay is for how long after the command's end its children may still write to its output. What the command
 	// itself wrote is never cut. Zero means two seconds, negative not at all.
 	WaitDelay time.Duration
+
+	// Pid is the process's number in the guest, after Start.
+	Pid int
+	// UserTime, SystemTime and MaxRSS (in bytes) are the process's, after Wait.
+	UserTime, SystemTime time.Duration
+	MaxRSS               int64
+
+	client  *Client
+	ctx     context.Context
+	exec    []byte          // the command's name in requests, after Start
+	streams []*yamux.Stream // of its output
+	copying sync.WaitGroup  // to Stdout and Stderr
+	ended   chan error      // gets wait's error
+
+	mu        sync.Mutex
+	copyError error // the first from Stdout or Stderr
 }
 
 // Bind is one bind mount.
@@ -54,38 +71,4 @@ type Bind struct {
 type Limits struct {
 	Memory uint64 // bytes, memory.max
 	Pids   uint64 // tasks, pids.max
-}
-
-var errTODO = errors.New("not there yet")
-
-// Start starts the command. Its error tells in the terms of os/exec why the guest could not: errors.Is knows
-// exec.ErrNotFound (a shell's status 127) and ErrNotExecutable (126).
-func (c *Cmd) Start() error { return errTODO }
-
-// Wait waits for the command to end, and for its output to have been written. A status other than 0 is an *ExitError.
-// When the Cmd's context ends first, the command is killed and the error is the context's.
-func (c *Cmd) Wait() error { return errTODO }
-
-// Run is Start and Wait.
-func (c *Cmd) Run() error { return errTODO }
-
-// Output runs the command and returns what it wrote to Stdout.
-func (c *Cmd) Output() ([]byte, error) { return nil, errTODO }
-
-// CombinedOutput runs the command and returns what it wrote to both outputs.
-func (c *Cmd) CombinedOutput() ([]byte, error) { return nil, errTODO }
-
-// Signal sends a signal (a syscall.Signal) to the command's process. One that has ended is os.ErrProcessDone.
-func (c *Cmd) Signal(s os.Signal) error { return errTODO }
-
-// SignalGroup sends a signal to what a terminal's keys would reach: the terminal's foreground process group if the
-// command has a terminal, and else the command's own group.
-func (c *Cmd) SignalGroup(s os.Signal) error { return errTODO }
-
-// Resize sets the size of the command's terminal.
-func (c *Cmd) Resize(rows, cols uint16) error { return errTODO }
-
-// Command is a Cmd that runs a program of the guest. When ctx ends, the command is killed.
-func (c *Client) Command(ctx context.Context, name string, args ...string) *Cmd {
-	return &Cmd{Args: append([]string{name}, args...)}
 }

@@ -2,7 +2,16 @@ package agent
 
 import (
 	"errors"
+	"fmt"
+	"os/exec"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"tandem/guest/agent/agentpb"
 )
 
 var (
@@ -10,7 +19,15 @@ var (
 	ErrNotExecutable = errors.New("not executable")
 	// ErrClosed is a session that has ended.
 	ErrClosed = errors.New("session closed")
+
+	// errNotFound is os/exec's, without its words about $PATH.
+	errNotFound error = notFound{}
 )
+
+type notFound struct{}
+
+func (notFound) Error() string        { return "command not found" }
+func (notFound) Is(target error) bool { return target == exec.ErrNotFound }
 
 // ExitError is a command's status other than 0.
 type ExitError struct {
@@ -22,8 +39,66 @@ type ExitError struct {
 	CoreDumped bool
 }
 
-func (e *ExitError) Error() string { return "" }
+func (e *ExitError) Error() string {
+	switch {
+	case e.Signal == 0:
+		return fmt.Sprintf("exit status %d", e.Code)
+	case e.CoreDumped:
+		return fmt.Sprintf("signal: %v (core dumped)", e.Signal)
+	}
+	return fmt.Sprintf("signal: %v", e.Signal)
+}
+
+// The statuses of a command that could not be run, as in POSIX XCU 2.8.2; the first is env(1)'s and docker's.
+const (
+	statusFailed        = 125
+	statusNotExecutable = 126
+	statusNotFound      = 127
+	statusSignal        = 128 // and the signal
+)
 
 // ExitStatus is the status that a shell would give for a Run's error: 0 for nil, a command's own, 128 and the signal
 // that ended it, 127 for a command not found, 126 for one that is not executable, and 125 for every other error.
-func ExitStatus(err error) int { return 0 }
+func ExitStatus(err error) int {
+	var exit *ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit) && exit.Signal != 0:
+		return statusSignal + int(exit.Signal)
+	case exit != nil:
+		return exit.Code
+	case errors.Is(err, exec.ErrNotFound):
+		return statusNotFound
+	case errors.Is(err, ErrNotExecutable):
+		return statusNotExecutable
+	}
+	return statusFailed
+}
+
+// failureOf is how the protocol says why a command could not be run.
+func failureOf(err error) agentpb.Failure {
+	switch {
+	case errors.Is(err, errNotFound):
+		return agentpb.Failure_NOT_FOUND
+	case errors.Is(err, ErrNotExecutable):
+		return agentpb.Failure_NOT_EXECUTABLE
+	}
+	return agentpb.Failure_OTHER
+}
+
+// execError explains execve's error for a program that has been found. ENOENT is then its interpreter's: POSIX wants
+// 126 for a command that was found and cannot be executed.
+func execError(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("%w: its interpreter is missing", ErrNotExecutable)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.ENOEXEC), errors.Is(err, unix.ENOTDIR),
+		errors.Is(err, unix.E2BIG), errors.Is(err, unix.ETXTBSY), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("%w: %w", ErrNotExecutable, err)
+	}
+	return err // fork's: EAGAIN, ENOMEM
+}
+
+// isForgotten tells whether a request came too late: its command has ended and been waited for.
+func isForgotten(err error) bool { return status.Code(err) == codes.NotFound }

@@ -1,20 +1,38 @@
-// Package agent runs commands in the guest for the host.
 package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/yamux"
+	"golang.org/x/sys/unix"
+
+	"tandem/guest/reap"
 )
 
-// Server is the guest's end: it runs commands for the clients of a session.
+// Server is the guest's end: it runs commands for the clients of a session. Its fields must not change while it serves.
 type Server struct {
 	// Env is the default environment of commands. Nil is this process's own.
 	Env []string
 	// Cgroup is a cgroup v2 folder to make cgroups for commands in. Empty means none: then a command's children are
 	// found by their session, which they may leave.
 	Cgroup string
-	// End is asked to end the machine. Nil refuses.
+	// Processes starts and reaps processes. Nil waits for those that the agent itself starts.
+	Processes Processes
+	// End is asked to end the machine: it begins to, and returns. Nil refuses.
 	End func(Action) error
+}
+
+// Processes starts processes and reports their end. It is *reap.Reaper in pid 1.
+type Processes interface {
+	Start(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, ended <-chan reap.Exit, err error)
 }
 
 // Action is a way to end the machine.
@@ -26,8 +44,150 @@ const (
 	Reboot
 )
 
+// headerTimeout bounds the wait for the first bytes of a stream, which are sent as it is opened.
+const headerTimeout = time.Minute
+
 // Serve is Serve of a Server with no settings.
 func Serve(ctx context.Context, conn io.ReadWriteCloser) error { return (&Server{}).Serve(ctx, conn) }
 
-// Serve waits for a client on conn, serves it until the session ends, and closes conn.
-func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error { return errTODO }
+// Serve waits for a client on conn, serves it until the session or ctx ends, and closes conn. Nothing that it started
+// is left when it returns. A session that the client ended is not an error.
+func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
+	defer conn.Close()
+	defer closeOn(ctx, conn)()
+	ready, err := welcome(conn)
+	if err != nil {
+		return serveError(ctx, err)
+	}
+	mux, err := yamux.Server(ready, sessionConfig())
+	if err != nil {
+		return fmt.Errorf("agent: serve: %w", err)
+	}
+	session := &session{server: s, mux: mux, commands: make(map[execID]*command)}
+	return serveError(ctx, session.serve(ctx))
+}
+
+func serveError(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err == nil:
+		return nil
+	}
+	for _, end := range []error{
+		io.EOF, io.ErrClosedPipe, net.ErrClosed, os.ErrClosed, yamux.ErrSessionShutdown,
+		unix.ECONNRESET, unix.EPIPE, unix.EIO, // EIO: a terminal line whose other end hung up
+	} {
+		if errors.Is(err, end) {
+			return nil
+		}
+	}
+	return fmt.Errorf("agent: serve: %w", err)
+}
+
+// session is one client's, or with Client.Proxy, that of the many clients that share it.
+type session struct {
+	server *Server
+	mux    *yamux.Session
+
+	mu       sync.Mutex
+	commands map[execID]*command // of all control streams
+}
+
+// serve accepts streams until the session ends.
+func (s *session) serve(ctx context.Context) error {
+	var streams sync.WaitGroup
+	defer streams.Wait()
+	defer s.mux.Close()
+	for {
+		stream, err := s.mux.AcceptStream()
+		if err != nil {
+			return err
+		}
+		streams.Go(func() { s.serveStream(ctx, stream) })
+	}
+}
+
+// serveStream gives a stream to those that it is for.
+func (s *session) serveStream(ctx context.Context, stream *yamux.Stream) {
+	stream.SetReadDeadline(time.Now().Add(headerTimeout))
+	header, err := readStreamHeader(stream)
+	if err != nil {
+		stream.Close()
+		return
+	}
+	stream.SetReadDeadline(time.Time{})
+	if header.kind == controlStream {
+		newControl(s).serve(ctx, stream)
+		return
+	}
+	if c := s.command(header.exec); c == nil || !c.attach(header.kind, stream) {
+		stream.Close()
+	}
+}
+
+func (s *session) command(id execID) *command {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.commands[id]
+}
+
+func (s *session) add(c *command) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commands[c.id] = c
+}
+
+func (s *session) remove(c *command) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.commands, c.id)
+}
+
+// oneListener is a net.Listener of one connection, as ttrpc serves listeners. It ends with the connection, which is
+// seen as soon as a Read of it fails: ttrpc itself goes on while answers are due.
+type oneListener struct {
+	conn chan net.Conn
+	done chan struct{}
+	once sync.Once
+}
+
+func listenOne(conn net.Conn) *oneListener {
+	l := &oneListener{conn: make(chan net.Conn, 1), done: make(chan struct{})}
+	l.conn <- watchedConn{conn, l}
+	return l
+}
+
+func (l *oneListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conn:
+		return conn, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *oneListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *oneListener) Addr() net.Addr { return &net.UnixAddr{Name: protocol, Net: "unix"} }
+
+type watchedConn struct {
+	net.Conn
+	listener *oneListener
+}
+
+func (c watchedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		c.listener.Close()
+	}
+	return n, err
+}
+
+func (c watchedConn) Close() error {
+	c.listener.Close()
+	return c.Conn.Close()
+}
