@@ -63,24 +63,22 @@ func (b Base) key() (string, error) {
 // two makers of the same archive do no harm to each other.
 type cache struct{ dir string }
 
-// get gives the archive of a key; fs.ErrNotExist says that it has to be made.
+// get gives the archive of a key; fs.ErrNotExist says that it has to be made. One that somebody has damaged is removed: it can be
+// made again.
 func (c cache) get(key string) (*Archive, error) {
 	dir := filepath.Join(c.dir, key)
 	data, err := os.ReadFile(filepath.Join(dir, describing))
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{}
-	if err := json.Unmarshal(data, a); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, describing), err)
-	}
-	a.Path = filepath.Join(dir, archiveFile)
-	st, err := os.Stat(a.Path)
-	if err != nil {
-		return nil, err
-	}
-	if st.Size() != a.Size {
-		return nil, fmt.Errorf("%s has %d bytes, not the %d that it was written with: remove %s", a.Path, st.Size(), a.Size, dir)
+	a := &Archive{Path: filepath.Join(dir, archiveFile)}
+	err = json.Unmarshal(data, a)
+	st, serr := os.Stat(a.Path)
+	if err != nil || serr != nil || st.Size() != a.Size {
+		if err := os.RemoveAll(dir); err != nil {
+			return nil, err
+		}
+		return nil, fs.ErrNotExist
 	}
 	// The folder's time is when it was last used; that it cannot be set, in a read-only cache, is no reason to fail.
 	now := time.Now()

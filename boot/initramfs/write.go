@@ -20,12 +20,12 @@ import (
 	"tandem/boot/kmod"
 )
 
-// skeleton is there before init has mounted anything.
+// skeleton is there before init has mounted anything. The root itself is a tmpfs, which anybody may write to unless told.
 var skeleton = []struct {
 	name string
 	perm uint32
 }{
-	{"dev", 0o755}, {"etc", 0o755}, {"mnt", 0o755}, {"proc", 0o555}, {"root", 0o700}, {"run", 0o755}, {"sys", 0o555}, {"tmp", 0o1777}, {"var", 0o755},
+	{".", 0o755}, {"dev", 0o755}, {"etc", 0o755}, {"mnt", 0o755}, {"proc", 0o555}, {"root", 0o700}, {"run", 0o755}, {"sys", 0o555}, {"tmp", 0o1777}, {"var", 0o755},
 }
 
 // write makes the archive and describes it.
