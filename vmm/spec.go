@@ -39,6 +39,10 @@ type Spec struct {
 	// Devices are the virtio devices, in the order that the guest finds them.
 	Devices []Device
 
+	// Report, if not nil, is told of errors that a device met while the guest
+	// ran: why it needs a reset, a disk that cannot be read. It may be called
+	// from several goroutines at once, as often as the guest provokes it.
+	Report func(device string, err error)
 	// Trace, if not nil, is told what happens.
 	Trace *trace.Tracer
 	// Started is when the boot timer began to run: the process' start, if
@@ -68,12 +72,18 @@ type Kernel struct {
 	// wants in it.
 	Cmdline string
 	Entry   Entry
+	// Cache is a folder where unpacked kernels are kept for the next time; ""
+	// unpacks into memory each time.
+	Cache string
 }
 
 // Part is one piece of an initial RAM disk: a file, or bytes.
 type Part struct {
 	Path  string
 	Bytes []byte
+	// Immutable promises that nobody changes the file while the machine
+	// lives, so that its pages can be mapped into the guest.
+	Immutable bool
 }
 
 // Mode is the processor mode that an Image starts in.

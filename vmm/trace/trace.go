@@ -1,86 +1,228 @@
 package trace
 
 import (
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
+	"sync"
+	"time"
+
+	"tandem/kvm"
+	"tandem/virtio/queue"
+	"tandem/vmm/bus"
 )
 
-// Set is a set of kinds of event.
-type Set uint8
-
-// The kinds of event.
-const (
-	KVM    Set = 1 << iota // ioctls
-	Exits                  // why vCPUs left the guest
-	Bus                    // accesses to devices
-	Virtio                 // what happens on virtqueues
-
-	All = KVM | Exits | Bus | Virtio
-)
-
-var setNames = []struct {
-	bit  Set
-	name string
-}{{KVM, "kvm"}, {Exits, "exits"}, {Bus, "bus"}, {Virtio, "virtio"}}
-
-// ErrKind says that a word names no kind of event.
-var ErrKind = errors.New("not a kind of event (kvm, exits, bus, virtio, all)")
-
-// ParseSet reads "kvm,exits,bus,virtio" or "all".
-func ParseSet(s string) (Set, error) {
-	var set Set
-next:
-	for _, word := range strings.Split(s, ",") {
-		if word == "all" {
-			set = All
-			continue
-		}
-		for _, n := range setNames {
-			if n.name == word {
-				set |= n.bit
-				continue next
-			}
-		}
-		return 0, fmt.Errorf("trace: %q: %w", word, ErrKind)
-	}
-	return set, nil
-}
-
-// String is the form that ParseSet reads.
-func (s Set) String() string {
-	var words []string
-	for _, n := range setNames {
-		if s&n.bit != 0 {
-			words = append(words, n.name)
-		}
-	}
-	return strings.Join(words, ",")
-}
-
-// Format is how events are written.
-type Format string
-
-// The formats.
-const (
-	Text Format = "text"
-	JSON Format = "json" // one object a line
-)
-
-// Tracer writes events and counts them. A nil *Tracer is off.
+// Tracer writes events and counts them. A nil *Tracer is off: all its methods
+// may be called. Its recorders may be used from any number of threads at once.
 type Tracer struct {
 	set    Set
 	format Format
+	start  time.Time
+
+	mu     sync.Mutex // guards out, and keeps lines whole
 	out    io.Writer
+	counts []*counts // of all recorders; guarded by mu
+
+	reports *counts // of Report
 }
 
-// New makes a tracer of the kinds in set. It writes each event to out at once,
-// from whichever thread it happens on.
+// New makes a tracer of the kinds in set. It writes each event to out at once, in
+// the thread that it happens in. Times count from now.
 func New(out io.Writer, set Set, format Format) *Tracer {
-	return &Tracer{set: set, format: format, out: out}
+	t := &Tracer{set: set, format: format, out: out, start: time.Now()}
+	t.reports = t.counter("virtio")
+	return t
 }
 
-// WriteTable prints how often each kind of event happened and how long it
-// took.
-func (t *Tracer) WriteTable(w io.Writer) error { return nil }
+func (t *Tracer) has(kind Set) bool { return t != nil && t.set&kind != 0 }
+
+// record is one event, with the fields that its kind has.
+type record struct {
+	Time   float64 `json:"t"` // seconds since the tracer was made
+	Kind   string  `json:"kind"`
+	Object string  `json:"object"` // vm, vcpu 0, a device
+	Name   string  `json:"name"`   // of the ioctl, exit, access, stage
+	Detail string  `json:"detail,omitempty"`
+	Result *int    `json:"result,omitempty"`
+	Error  string  `json:"error,omitempty"`
+	// Nanos is how long it took: an ioctl; for an exit, the stay in the guest
+	// before it.
+	Nanos int64 `json:"ns,omitempty"`
+
+	text string // the line for people, without time and kind
+}
+
+// write puts the record out. An error of the writer is not the machine's affair.
+func (t *Tracer) write(at time.Time, r record) {
+	if t.format == None {
+		return
+	}
+	r.Time = at.Sub(t.start).Seconds()
+	var line []byte
+	if t.format == JSON {
+		line, _ = json.Marshal(r) // strings and numbers always marshal
+		line = append(line, '\n')
+	} else {
+		line = fmt.Appendf(nil, "%11.6f %-6s %s\n", r.Time, r.Kind, r.text)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, _ = t.out.Write(line)
+}
+
+// KVM gives the hook for package kvm, nil if ioctls are not traced.
+func (t *Tracer) KVM() kvm.Tracer {
+	if !t.has(KVM) {
+		return nil
+	}
+	c := t.counter("kvm")
+	return func(call kvm.Call) {
+		name := call.Request.String()
+		c.add(name, call.Duration)
+		if t.format == None {
+			return
+		}
+		r := record{
+			Kind: "kvm", Object: call.Object, Name: name, Detail: call.Argument(),
+			Nanos: call.Duration.Nanoseconds(), text: call.String(),
+		}
+		if call.Err != nil {
+			r.Error = call.Err.Error()
+		} else {
+			r.Result = &call.Result
+		}
+		t.write(call.Start.Add(call.Duration), r)
+	}
+}
+
+// CPU gives the recorder of a vCPU's exits, nil if they are not traced.
+func (t *Tracer) CPU(id int) *CPU {
+	if !t.has(Exits) {
+		return nil
+	}
+	return &CPU{t: t, object: fmt.Sprintf("vcpu %d", id), guest: t.counter("guest"), handled: t.counter("exit")}
+}
+
+// CPU records the exits of one vCPU, on its thread.
+type CPU struct {
+	t       *Tracer
+	object  string
+	guest   *counts // time in the guest, by the exit that ended it
+	handled *counts // time in the monitor, by exit
+	left    time.Time
+}
+
+// Left is told that the vCPU, which entered the guest at entered, left it at left.
+// A nil exit is a run that was interrupted.
+func (c *CPU) Left(exit kvm.Exit, entered, left time.Time) {
+	name := exitName(exit)
+	stay := left.Sub(entered)
+	c.guest.add(name, stay)
+	c.left = left
+	if c.t.format == None {
+		return
+	}
+	detail := name
+	if exit != nil {
+		detail = exit.String()
+	}
+	c.t.write(left, record{
+		Kind: "exit", Object: c.object, Name: name, Detail: detail, Nanos: stay.Nanoseconds(),
+		text: fmt.Sprintf("%s: %s <guest %v>", c.object, detail, stay),
+	})
+}
+
+// Handled is told that the exit was answered.
+func (c *CPU) Handled(exit kvm.Exit) { c.handled.add(exitName(exit), time.Since(c.left)) }
+
+// exitName is an exit's kind with its direction. It tells no address: those are
+// the guest's choice, and without bound.
+func exitName(exit kvm.Exit) string {
+	switch e := exit.(type) {
+	case nil:
+		return "interrupted"
+	case *kvm.IO:
+		if e.In {
+			return "IO in"
+		}
+		return "IO out"
+	case *kvm.MMIO:
+		if e.Write {
+			return "MMIO write"
+		}
+		return "MMIO read"
+	}
+	return exit.Reason().String()
+}
+
+// Bus gives the observer of a bus, nil if accesses are not traced.
+func (t *Tracer) Bus(name string) bus.Observer {
+	if !t.has(Bus) {
+		return nil
+	}
+	c := t.counter("bus")
+	return func(a bus.Access) {
+		device, verb := a.Device, "read"
+		if device == "" {
+			device = "(nobody)"
+		}
+		if a.Write {
+			verb = "write"
+		}
+		c.add(name+" "+device+" "+verb, 0)
+		if t.format == None {
+			return
+		}
+		detail := fmt.Sprintf("%#x = % x", a.Addr, a.Data)
+		t.write(time.Now(), record{
+			Kind: "bus", Object: device, Name: name + " " + verb, Detail: detail,
+			text: fmt.Sprintf("%s %s: %s %s", name, device, verb, detail),
+		})
+	}
+}
+
+// Queues gives the observer of a device's virtqueues, nil if they are not traced.
+func (t *Tracer) Queues(device string) queue.Observer {
+	if !t.has(Virtio) {
+		return nil
+	}
+	return &queues{t: t, device: device, counts: t.counter("virtio")}
+}
+
+type queues struct {
+	t      *Tracer
+	device string
+	counts *counts
+}
+
+// Observe is a queue.Observer.
+func (q *queues) Observe(e queue.Event) {
+	q.counts.add(q.device+" "+e.Stage.String(), 0)
+	if q.t.format == None {
+		return
+	}
+	object := fmt.Sprintf("%s queue %d", q.device, e.Queue)
+	detail := fmt.Sprintf("head %d index %d length %d", e.Head, e.Index, e.Length)
+	switch e.Stage {
+	case queue.KickSeen:
+		detail = fmt.Sprintf("index %d, %d waiting", e.Index, e.Length)
+	case queue.CallSent:
+		detail = fmt.Sprintf("index %d", e.Index)
+	}
+	q.t.write(time.Now(), record{
+		Kind: "virtio", Object: object, Name: e.Stage.String(), Detail: detail,
+		text: fmt.Sprintf("%s: %v %s", object, e.Stage, detail),
+	})
+}
+
+// Report notes an error that a device met, if virtio is traced.
+func (t *Tracer) Report(device string, err error) {
+	if !t.has(Virtio) {
+		return
+	}
+	t.reports.add(device+" error", 0)
+	t.write(time.Now(), record{
+		Kind: "virtio", Object: device, Name: "error", Error: err.Error(),
+		text: fmt.Sprintf("%s: %v", device, err),
+	})
+}
