@@ -1,5 +1,7 @@
 package boot
 
+import "fmt"
+
 // Mode is the processor mode that a kernel is entered in.
 type Mode int
 
@@ -10,27 +12,42 @@ const (
 	Protected32
 )
 
+func (m Mode) String() string {
+	switch m {
+	case Long64:
+		return "64-bit"
+	case Protected32:
+		return "32-bit protected"
+	}
+	return fmt.Sprintf("Mode(%d)", int(m))
+}
+
+// MarshalText names the mode.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
 // Entry is the first vCPU's state: general registers that are not named are 0, RFLAGS is 2 (interrupts off).
 type Entry struct {
-	Mode Mode
-	RIP  uint64
-	RSP  uint64
-	RSI  uint64 // the zero page, for Linux64
-	RBX  uint64 // struct hvm_start_info, for PVH
+	Mode Mode   `json:"mode"`
+	RIP  uint64 `json:"rip"`
+	RSP  uint64 `json:"rsp"`
+	RSI  uint64 `json:"rsi"` // the zero page, for Linux64
+	RBX  uint64 `json:"rbx"` // struct hvm_start_info, for PVH
+	CR0  uint64 `json:"cr0"`
+	CR3  uint64 `json:"cr3"`
+	CR4  uint64 `json:"cr4"`
+	EFER uint64 `json:"efer"`
 
-	CR0, CR3, CR4, EFER uint64
-
-	GDT      uint64 // the table's address; IDT stays at its reset value with limit 0
-	GDTLimit uint16
-	Code     Selector // CS
-	Data     Selector // DS, ES, FS, GS, SS
-	Task     Selector // TR
+	GDT      uint64   `json:"gdt"` // the table's address; the IDT has limit 0
+	GDTLimit uint16   `json:"gdt_limit"`
+	Code     Selector `json:"cs"`
+	Data     Selector `json:"ds"` // ES, FS, GS and SS too
+	Task     Selector `json:"tr"`
 }
 
 // Selector is a segment selector and the descriptor that it selects.
 type Selector struct {
-	Index      uint16 // the selector's value: offset in the GDT
-	Descriptor Descriptor
+	Index      uint16     `json:"selector"` // the selector's value: offset in the GDT
+	Descriptor Descriptor `json:"descriptor"`
 }
 
 // Descriptor is a segment descriptor as the GDT holds it (Intel SDM volume 3, 3.4.5).

@@ -1,9 +1,9 @@
 package boot
 
 import (
-	"errors"
-	"io"
-	"os"
+	"cmp"
+	"fmt"
+	"slices"
 )
 
 // Plan is everything that has to be in memory, and in the first vCPU's registers, for a kernel to start: data, so that
@@ -25,42 +25,95 @@ type Segment struct {
 	Source
 }
 
-// Memory is guest memory as the loader needs it. Slice returns the n bytes at a guest-physical address, or an error if
-// they are not all RAM.
-type Memory interface {
-	Slice(gpa, n uint64) ([]byte, error)
+// layout is a plan in the making.
+type layout struct {
+	e820     []E820Entry
+	kernel   Range // the kernel, and what it uses beyond its segments before it has read the memory map
+	initrd   Range // empty for none
+	segments []Segment
+	entry    Entry
 }
 
-// Mapper is a Memory that can put a file's pages at a guest-physical address instead of having them copied there: a
-// private mapping, so that what the guest writes stays its own. gpa, offset and n are multiples of 4 KiB. The file's
-// pages may reach beyond its end; those bytes read as zero. An error that is errors.ErrUnsupported makes the loader
-// copy.
-type Mapper interface {
-	Memory
-	Map(gpa uint64, f *os.File, offset int64, n uint64) error
+// NewPlan works out where everything goes. It reads headers, never a kernel's or an initrd's contents, and nothing of
+// the machine it runs on: the same Spec has the same plan.
+func NewPlan(s Spec) (*Plan, error) {
+	p, err := newPlan(&s)
+	if err != nil {
+		name := ""
+		if s.Kernel != nil {
+			name = " " + s.Kernel.Path
+		}
+		return nil, fmt.Errorf("boot: plan kernel%s: %w", name, err)
+	}
+	return p, nil
 }
 
-// E820Entry is struct boot_e820_entry.
-type E820Entry struct {
-	Range
-	Type E820Type `json:"type"`
+func newPlan(s *Spec) (*Plan, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	l := &layout{}
+	var err error
+	if l.e820, err = e820(s); err != nil {
+		return nil, err
+	}
+	if err := l.placeKernel(s); err != nil {
+		return nil, err
+	}
+	if err := l.placeInitrd(s); err != nil {
+		return nil, err
+	}
+	protocol := s.Protocol
+	if protocol == Auto {
+		protocol = s.Kernel.protocol()
+	}
+	switch protocol {
+	case Linux64:
+		err = l.linux64(s)
+	case PVH:
+		err = l.pvh(s)
+	default:
+		err = fmt.Errorf("%w: %v", ErrProtocol, protocol)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.bytes("command line", "", cmdlineGPA, append([]byte(s.Cmdline), 0))
+	if s.ACPI != nil {
+		l.bytes("ACPI tables", "the machine's description, from the RSDP on", s.ACPI.GPA, s.ACPI.Bytes)
+	}
+	if err := l.check(s); err != nil {
+		return nil, err
+	}
+	return &Plan{protocol, l.entry, l.segments, l.e820, s.Cmdline}, nil
 }
 
-// E820Type is what a stretch of addresses is for.
-type E820Type uint32
+// protocol is the one that suits the kernel. An ELF file says in a note that it can be entered by PVH, but nothing
+// says that it knows the Linux protocol, except that it is Linux.
+func (k *Kernel) protocol() Protocol {
+	if k.Format == ELF && k.Setup == nil && !k.Image.Linux && k.Image.PVHEntry != 0 {
+		return PVH
+	}
+	return Linux64
+}
 
-// The types of e820 entries (and of hvm_memmap_table_entry, which has the same).
-const (
-	E820RAM      E820Type = 1
-	E820Reserved E820Type = 2
-	E820ACPI     E820Type = 3
-)
+// bytes adds a segment of bytes.
+func (l *layout) bytes(name, why string, gpa uint64, b []byte) {
+	l.segments = append(l.segments, Segment{name, why, Range{gpa, uint64(len(b))}, Source{Data: b}})
+}
 
-// NewPlan works out where everything goes. It reads headers, never a kernel's or an initrd's contents.
-func NewPlan(s Spec) (*Plan, error) { return nil, errors.ErrUnsupported }
-
-// Load fills memory, which must read as zero before. It maps what can be mapped if mem is a Mapper.
-func (p *Plan) Load(mem Memory) error { return errors.ErrUnsupported }
-
-// WriteText prints the plan for people; encoding/json prints it for programs.
-func (p *Plan) WriteText(w io.Writer) error { return errors.ErrUnsupported }
+// check sorts the segments, and wants each to be in RAM and clear of the others. Kernel and initrd are, by the way that
+// they were placed; the ACPI tables' address is the caller's.
+func (l *layout) check(s *Spec) error {
+	slices.SortStableFunc(l.segments, func(a, b Segment) int { return cmp.Compare(a.GPA, b.GPA) })
+	for n, seg := range l.segments {
+		if !slices.ContainsFunc(s.Memory, func(r Range) bool { return r.contains(seg.Range) }) {
+			return fmt.Errorf("%w: %s at %v, memory is %v", ErrNoRoom, seg.Name, seg.Range, s.Memory)
+		}
+		if n > 0 && l.segments[n-1].overlaps(seg.Range) {
+			before := l.segments[n-1]
+			return fmt.Errorf("%w: %s at %v and %s at %v overlap", ErrSpec, before.Name, before.Range, seg.Name, seg.Range)
+		}
+	}
+	return nil
+}
