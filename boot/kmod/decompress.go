@@ -21,7 +21,7 @@ func readFile(root *os.Root, name string) ([]byte, error) {
 		return nil, err
 	}
 	_, suffix := splitSuffix(name)
-	if data, err = decompress(data, suffix); err != nil {
+	if data, err = decompress(data, suffix, maxModule); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if !bytes.HasPrefix(data, []byte("\x7fELF")) {
@@ -30,7 +30,8 @@ func readFile(root *os.Root, name string) ([]byte, error) {
 	return data, nil
 }
 
-func decompress(data []byte, suffix string) ([]byte, error) {
+// decompress unpacks at most limit bytes.
+func decompress(data []byte, suffix string, limit int) ([]byte, error) {
 	var (
 		r   io.Reader
 		err error
@@ -46,7 +47,7 @@ func decompress(data []byte, suffix string) ([]byte, error) {
 		}
 	case ".zst":
 		var d *zstd.Decoder
-		if d, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxModule), zstd.WithDecoderMaxWindow(128<<20)); err == nil {
+		if d, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20)); err == nil {
 			defer d.Close()
 			r = d
 		}
@@ -54,12 +55,12 @@ func decompress(data []byte, suffix string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decompress %s: %w: %w", suffix[1:], ErrFormat, err)
 	}
-	out, err := io.ReadAll(io.LimitReader(r, maxModule+1))
+	out, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
 	if err != nil {
 		return nil, fmt.Errorf("decompress %s: %w: %w", suffix[1:], ErrFormat, err)
 	}
-	if len(out) > maxModule {
-		return nil, fmt.Errorf("decompress %s: more than %d bytes: %w", suffix[1:], maxModule, ErrTooLarge)
+	if len(out) > limit {
+		return nil, fmt.Errorf("decompress %s: more than %d bytes: %w", suffix[1:], limit, ErrTooLarge)
 	}
 	return out, nil
 }

@@ -119,7 +119,7 @@ func moduleInfo(root *os.Root, name, suffix string) (Info, error) {
 		}
 		return ReadInfo(bytes.NewReader(data))
 	}
-	f, err := root.Open(name)
+	f, _, err := openRegular(root, name)
 	if err != nil {
 		return Info{}, err
 	}

@@ -240,19 +240,32 @@ func checkPath(p string) error {
 // notInPath tells what would not come back out of an index file: its fields end at white space, and a path at a colon.
 func notInPath(r rune) bool { return r <= ' ' || r == 0x7f || r == ':' }
 
+// openRegular opens a file that is one: to open a pipe would wait for its writer.
+func openRegular(root *os.Root, name string) (*os.File, int64, error) {
+	st, err := root.Stat(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%s is no regular file: %w", name, ErrFormat)
+	}
+	f, err := root.Open(name)
+	return f, st.Size(), err
+}
+
 // readBounded reads a file of at most limit bytes.
 func readBounded(root *os.Root, name string, limit int64) ([]byte, error) {
-	f, err := root.Open(name)
+	f, size, err := openRegular(root, name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
+	if size > limit {
+		return nil, fmt.Errorf("%s has %d bytes, more than %d: %w", name, size, limit, ErrTooLarge)
 	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s has more than %d bytes: %w", name, limit, ErrTooLarge)
+	data := make([]byte, size)
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return data, nil
 }
