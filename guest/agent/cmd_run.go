@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/yamux"
 
 	"tandem/guest/agent/agentpb"
+	"tandem/guest/program"
 )
 
 const (
@@ -133,7 +134,7 @@ func startError(r *agentpb.StartResponse) error {
 	case agentpb.Failure_NONE:
 		return nil
 	case agentpb.Failure_NOT_FOUND:
-		return errNotFound
+		return program.ErrNotFound
 	case agentpb.Failure_NOT_EXECUTABLE:
 		return remoteError{r.Text, ErrNotExecutable}
 	}

@@ -6,28 +6,21 @@ import (
 	"os/exec"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"tandem/guest/agent/agentpb"
+	"tandem/guest/program"
 )
 
 var (
 	// ErrNotExecutable is a program that is there and that the guest's kernel does not execute.
-	ErrNotExecutable = errors.New("not executable")
+	ErrNotExecutable = program.ErrNotExecutable
 	// ErrClosed is a session that has ended.
 	ErrClosed = errors.New("session closed")
-
-	// errNotFound is os/exec's, without its words about $PATH.
-	errNotFound error = notFound{}
+	// ErrNoClient is a stream that ended before a client came.
+	ErrNoClient = errors.New("no client came")
 )
-
-type notFound struct{}
-
-func (notFound) Error() string        { return "command not found" }
-func (notFound) Is(target error) bool { return target == exec.ErrNotFound }
 
 // ExitError is a command's status other than 0.
 type ExitError struct {
@@ -79,25 +72,12 @@ func ExitStatus(err error) int {
 // failureOf is how the protocol says why a command could not be run.
 func failureOf(err error) agentpb.Failure {
 	switch {
-	case errors.Is(err, errNotFound):
+	case errors.Is(err, program.ErrNotFound):
 		return agentpb.Failure_NOT_FOUND
 	case errors.Is(err, ErrNotExecutable):
 		return agentpb.Failure_NOT_EXECUTABLE
 	}
 	return agentpb.Failure_OTHER
-}
-
-// execError explains execve's error for a program that has been found. ENOENT is then its interpreter's: POSIX wants
-// 126 for a command that was found and cannot be executed.
-func execError(err error) error {
-	switch {
-	case errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("%w: its interpreter is missing", ErrNotExecutable)
-	case errors.Is(err, unix.EACCES), errors.Is(err, unix.ENOEXEC), errors.Is(err, unix.ENOTDIR),
-		errors.Is(err, unix.E2BIG), errors.Is(err, unix.ETXTBSY), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("%w: %w", ErrNotExecutable, err)
-	}
-	return err // fork's: EAGAIN, ENOMEM
 }
 
 // isForgotten tells whether a request came too late: its command has ended and been waited for.

@@ -20,7 +20,7 @@ func (c *Client) Proxy(ctx context.Context, conn io.ReadWriteCloser) error {
 	defer closeOn(ctx, conn)()
 	ready, err := welcome(conn)
 	if err != nil {
-		return serveError(ctx, err)
+		return noClient(ctx, err)
 	}
 	near, err := yamux.Server(ready, sessionConfig())
 	if err != nil {

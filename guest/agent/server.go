@@ -51,13 +51,14 @@ const headerTimeout = time.Minute
 func Serve(ctx context.Context, conn io.ReadWriteCloser) error { return (&Server{}).Serve(ctx, conn) }
 
 // Serve waits for a client on conn, serves it until the session or ctx ends, and closes conn. Nothing that it started
-// is left when it returns. A session that the client ended is not an error.
+// is left when it returns. A session that the client ended is not an error; a stream that ended before a client came is
+// ErrNoClient.
 func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 	defer conn.Close()
 	defer closeOn(ctx, conn)()
 	ready, err := welcome(conn)
 	if err != nil {
-		return serveError(ctx, err)
+		return noClient(ctx, err)
 	}
 	mux, err := yamux.Server(ready, sessionConfig())
 	if err != nil {
@@ -65,6 +66,14 @@ func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 	}
 	session := &session{server: s, mux: mux, commands: make(map[execID]*command)}
 	return serveError(ctx, session.serve(ctx))
+}
+
+// noClient is the error for a stream that ended before a client came.
+func noClient(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("agent: serve: %w: %w", ErrNoClient, err)
 }
 
 func serveError(ctx context.Context, err error) error {

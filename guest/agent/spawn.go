@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tandem/guest/program"
 	"tandem/guest/reap"
 )
 
@@ -37,7 +38,7 @@ func (p *spec) fork(processes Processes, cgroup string, files [3]*os.File) (spaw
 	if info, err := os.Stat(p.dir); err != nil || !info.IsDir() {
 		return spawned{}, fmt.Errorf("working directory %q: %w", p.dir, firstError(err, unix.ENOTDIR))
 	}
-	program, err := p.program()
+	file, err := program.Find(p.args[0], p.env, p.dir)
 	if err != nil {
 		return spawned{}, err
 	}
@@ -65,10 +66,10 @@ func (p *spec) fork(processes Processes, cgroup string, files [3]*os.File) (spaw
 	for _, f := range files {
 		attr.Files = append(attr.Files, f.Fd())
 	}
-	s.pid, s.ended, err = processes.Start(program, p.args, attr)
+	s.pid, s.ended, err = processes.Start(file, p.args, attr)
 	runtime.KeepAlive(files)
 	if err != nil {
-		return spawned{}, execError(err)
+		return spawned{}, program.StartError(err)
 	}
 	return s, nil
 }

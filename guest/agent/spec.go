@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/user"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,9 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/guest/agent/agentpb"
+	"tandem/guest/program"
 )
-
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // spec is a StartRequest that has been checked.
 type spec struct {
@@ -50,9 +48,10 @@ func newSpec(s *Server, req *agentpb.StartRequest) (*spec, error) {
 		waitDelay:      max(0, time.Duration(req.WaitDelayNs)),
 	}
 	if req.DefaultEnv {
-		p.env = append(s.environ(), p.env...)
+		p.env = program.Environ(s.environ(), p.env)
+	} else {
+		p.env = program.Environ(p.env)
 	}
-	p.env = lastOfEach(p.env)
 	if p.dir == "" {
 		p.dir = "/"
 	}
@@ -105,88 +104,6 @@ func toStrings(in [][]byte) []string {
 		out[i] = string(b)
 	}
 	return out
-}
-
-// lastOfEach drops all but the last value of each environment variable.
-func lastOfEach(env []string) []string {
-	at := make(map[string]int, len(env))
-	out := make([]string, 0, len(env))
-	for _, pair := range env {
-		name, _, ok := strings.Cut(pair, "=")
-		i, seen := at[name]
-		switch {
-		case !ok || name == "": // not a variable, and not for us to judge: passed on, as execve(2) does
-			out = append(out, pair)
-		case seen:
-			out[i] = pair
-		default:
-			at[name] = len(out)
-			out = append(out, pair)
-		}
-	}
-	return out
-}
-
-func (p *spec) getenv(name string) (string, bool) {
-	for _, pair := range p.env {
-		if key, value, ok := strings.Cut(pair, "="); ok && key == name {
-			return value, true
-		}
-	}
-	return "", false
-}
-
-// program finds the file to execute as a shell does: execve's argument, and the first reason if there is none.
-func (p *spec) program() (string, error) {
-	name := p.args[0]
-	if strings.Contains(name, "/") {
-		return name, executable(p.from(name))
-	}
-	search, ok := p.getenv("PATH")
-	if !ok {
-		search = defaultPath
-	}
-	var found error
-	for _, dir := range filepath.SplitList(search) {
-		candidate := filepath.Join(dir, name)
-		if dir == "" {
-			candidate = "./" + name // POSIX: an empty element is the working directory
-		}
-		switch err := executable(p.from(candidate)); {
-		case err == nil:
-			return candidate, nil
-		case errors.Is(err, ErrNotExecutable):
-			found = err
-		}
-	}
-	if found != nil {
-		return "", found
-	}
-	return "", fmt.Errorf("%w in PATH", errNotFound)
-}
-
-// from is a path as the command sees it from its working directory.
-func (p *spec) from(name string) string {
-	if path.IsAbs(name) {
-		return name
-	}
-	return p.dir + "/" + name
-}
-
-// executable tells why a file is not a program.
-func executable(file string) error {
-	info, err := os.Stat(file)
-	switch {
-	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("%w: %w", ErrNotExecutable, unix.EACCES)
-	case err != nil:
-		return errNotFound
-	case info.IsDir():
-		return fmt.Errorf("%w: %w", ErrNotExecutable, unix.EISDIR)
-	case info.Mode()&0o111 == 0:
-		return fmt.Errorf("%w: %w", ErrNotExecutable, unix.EACCES)
-	}
-	return nil
 }
 
 // credential looks the user up in the guest. Nil is the agent's own, root.

@@ -1,0 +1,115 @@
+package guestinit
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/guest/config"
+	"tandem/guest/program"
+	"tandem/guest/reap"
+)
+
+// openConsole makes the console the standard streams, also for Go's own last words.
+func openConsole() {
+	fd, err := unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return // the kernel found none either, or has opened it already
+	}
+	for standard := range 3 {
+		if fd != standard {
+			unix.Dup3(fd, standard, 0)
+		}
+	}
+	if fd > 2 {
+		unix.Close(fd)
+	}
+}
+
+// consoleDevice is the terminal behind /dev/console, which itself cannot be a controlling terminal.
+func consoleDevice() string {
+	return activeConsole("/sys/class/tty/console/active")
+}
+
+// activeConsole reads the kernel's list of consoles. /dev/console is the last of them.
+func activeConsole(file string) string {
+	list, _ := os.ReadFile(file)
+	names := strings.Fields(string(list))
+	if len(names) == 0 {
+		return "/dev/console"
+	}
+	return filepath.Join("/dev", names[len(names)-1])
+}
+
+// runConsole runs the console's program until it ends, and again if the Config says to stay.
+func (p *pid1) runConsole(c *config.Console) error {
+	for {
+		if err := p.runProgram(c); err != nil {
+			// Another try would fail as well.
+			return fmt.Errorf("console: %w", err)
+		}
+		if c.OnExit != config.Stay {
+			p.end(cmp.Or(c.OnExit, config.PowerOff))
+			return nil
+		}
+	}
+}
+
+// runProgram runs it once, as the leader of a session that the terminal controls: this is what job control and ctrl-C
+// need.
+func (p *pid1) runProgram(c *config.Console) error {
+	tty, err := openTerminal(cmp.Or(c.Device, consoleDevice()))
+	if err != nil {
+		return err
+	}
+	defer tty.Close()
+	if c.Rows != 0 && c.Cols != 0 {
+		reportAll(unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: c.Rows, Col: c.Cols}))
+	}
+	dir := homeOr("/")
+	file, err := program.Find(c.Command[0], p.env, dir)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Command[0], err)
+	}
+	fd := tty.Fd()
+	_, ended, err := p.processes.Start(file, c.Command, &syscall.ProcAttr{
+		Dir:   dir,
+		Env:   p.env,
+		Files: []uintptr{fd, fd, fd},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: true},
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, program.StartError(err))
+	}
+	reportEnd(file, <-ended)
+	return nil
+}
+
+func reportEnd(file string, exit reap.Exit) {
+	if s := exit.Status; s.Signaled() {
+		report("%s: %v", file, s.Signal())
+	}
+}
+
+// openTerminal opens a terminal that is to be a program's. O_NONBLOCK: a serial line without a carrier would block the
+// open.
+func openTerminal(path string) (*os.File, error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	unix.SetNonblock(fd, false)
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+func homeOr(dir string) string {
+	if info, err := os.Stat("/root"); err == nil && info.IsDir() {
+		return "/root"
+	}
+	return dir
+}
