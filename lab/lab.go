@@ -3,125 +3,122 @@ package lab
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"time"
 )
 
-// ErrNotRunning says that no lab is up in the state folder that was asked about.
-var ErrNotRunning = errors.New("not running")
-
-// ErrNoQEMU says that this host has no QEMU that can be the lab's machine.
-// Its text names the package to install.
-var ErrNoQEMU = errors.New("qemu-system-x86_64 is missing: apt-get install qemu-system-x86")
-
-// Options says what lab is wanted. The zero value is the lab that the tandem
-// command uses: one for each user, with this host's size in mind.
-//
-// Options count only when a lab starts: one that is already up is used as it is.
-type Options struct {
-	// Dir is the state folder, which names the lab: two labs with different
-	// folders know nothing of one another. Empty means DefaultDir.
-	Dir string
-	// Program is the static tandem executable that becomes both the
-	// supervisor and the lab's /init. Empty means this process's own.
-	Program string
-	// Kernel is the version of a kernel in the kernel store. Empty means the
-	// distribution's own, pulled if the store does not have it.
-	Kernel string
-	// CPUs is the number of vCPUs. Zero means as many as the host has, and at least 2.
-	CPUs int
-	// Memory is the lab's memory in bytes. Zero means a size that the host can spare.
-	Memory uint64
-	// Accel is how QEMU runs the lab's instructions. Empty means Auto.
-	Accel Accel
-	// Idle is how long the lab stays up with nobody using it.
-	// Zero means five minutes, negative means for ever.
-	Idle time.Duration
-	// Progress gets one line of text for each step while the lab starts. Nil means none.
-	Progress func(step string)
-}
-
-// Accel is the way in which QEMU executes the lab's instructions.
-type Accel string
-
-// The accelerators. Auto takes KVM where it can nest and TCG elsewhere.
-const (
-	Auto Accel = "auto"
-	KVM  Accel = "kvm"
-	TCG  Accel = "tcg"
+var (
+	// ErrNotRunning says that no lab is up in the state folder that was asked about.
+	ErrNotRunning = errors.New("not running")
+	// ErrNoQEMU says that this host has no QEMU that could be the lab's machine.
+	ErrNoQEMU = errors.New("qemu-system-x86_64 is missing: apt-get install qemu-system-x86")
+	// ErrInLab says that this process runs in a lab already.
+	ErrInLab = errors.New("this is the lab: it has KVM, and no lab of its own")
+	// ErrVersion says that the lab that is up was started by another version of tandem.
+	ErrVersion = errors.New("the lab that is up speaks another version, end it with: tandem lab down")
+	// ErrDied says that a lab went down that was in use. The error that wraps it has the end of the lab's console.
+	ErrDied = errors.New("the lab went down")
 )
 
-// State is what a lab is at one moment.
-type State struct {
-	Phase      Phase         `json:"phase"`
-	Step       string        `json:"step,omitempty"`
-	Error      string        `json:"error,omitempty"`
-	PID        int           `json:"pid"`
-	QEMU       int           `json:"qemu_pid,omitempty"`
-	Accel      Accel         `json:"accel"`
-	CPUs       int           `json:"cpus"`
-	Memory     uint64        `json:"memory"`
-	Kernel     string        `json:"kernel,omitempty"`
-	Dir        string        `json:"dir"`
-	ConsoleLog string        `json:"console_log"`
-	Started    time.Time     `json:"started"`
-	BootTime   time.Duration `json:"boot_ns"`
-	Idle       time.Duration `json:"idle_ns"`
-	Sessions   int           `json:"sessions"`
+// Variable is set in the environment of everything that runs in the lab.
+const Variable = "TANDEM_LAB"
+
+// Options says what lab is wanted. The zero value is the lab that the tandem command uses: one for each user, of a
+// size that suits this host.
+//
+// Apart from Dir and Progress, options count only when a lab starts: one that is up is used as it is.
+type Options struct {
+	// Dir is the state folder, which names the lab: labs with different folders know nothing of one another.
+	// Empty means DefaultDir. Nothing else may be kept in it.
+	Dir string `json:"dir"`
+	// Program is the static tandem executable that becomes both the supervisor and the lab's /init. Empty means
+	// this process's own, which has to be tandem.
+	Program string `json:"-"`
+	// Kernel is a kernel's name in the kernel store. Empty means the distribution's own, pulled if the store has none.
+	Kernel string `json:"kernel,omitempty"`
+	// CPUs is the number of vCPUs. Zero means as many as the host has, between 2 and 8.
+	CPUs int `json:"cpus,omitempty"`
+	// Memory is the lab's memory in bytes. Zero means what the host can spare, at most 4 GiB.
+	Memory uint64 `json:"memory,omitempty"`
+	// Accel is how QEMU executes the lab's instructions. Empty means Auto.
+	Accel Accel `json:"accel,omitempty"`
+	// Idle is how long the lab stays up with nobody using it. Zero means DefaultIdle, negative means for ever.
+	Idle time.Duration `json:"idle,omitempty"`
+	// Progress is told each step of a lab that starts, from one goroutine. Nil means that nobody is.
+	Progress func(step string) `json:"-"`
 }
+
+// DefaultIdle is how long a lab stays up with nobody using it.
+const DefaultIdle = 5 * time.Minute
 
 // Phase is a lab's place in its life.
 type Phase string
 
-// A lab's life goes through these phases in this order.
+// The phases, in this order.
 const (
 	Starting Phase = "starting"
 	Ready    Phase = "ready"
 	Stopping Phase = "stopping"
 )
 
-// Up makes sure that a lab is up and returns its state. Callers that come at
-// the same time, from whatever process, share one lab.
-func Up(ctx context.Context, o Options) (State, error) { return State{}, errors.ErrUnsupported }
+// State is what a lab is at one moment.
+type State struct {
+	Phase Phase `json:"phase"`
+	// Step is what a lab that starts is about to do.
+	Step string `json:"step,omitempty"`
+	// Error is why a lab goes down that nobody told to.
+	Error string `json:"error,omitempty"`
 
-// Down ends the lab and returns when nothing of it is left. It returns
-// ErrNotRunning if there was none.
-func Down(ctx context.Context, o Options) error { return errors.ErrUnsupported }
+	Supervisor int    `json:"supervisor_pid"`
+	QEMU       int    `json:"qemu_pid,omitempty"`
+	Accel      Accel  `json:"accel,omitempty"`
+	CPUs       int    `json:"cpus,omitempty"`
+	Memory     uint64 `json:"memory,omitempty"` // bytes
+	Kernel     string `json:"kernel,omitempty"` // uname -r
 
-// Status returns the state of the lab that is up, or ErrNotRunning.
-func Status(ctx context.Context, o Options) (State, error) { return State{}, errors.ErrUnsupported }
-
-// Command is a program to run in the lab. Its fields mean what they mean in os/exec.
-type Command struct {
-	// Args is the program and its arguments. A program without a slash is
-	// looked up in the PATH of Env.
-	Args []string
-	// Env is the whole environment of the command.
-	Env []string
-	// Dir is the working directory, an absolute path of the host. Empty means this process's own.
-	Dir string
-	// Shares are files and folders of the host that the command may write
-	// to. Everything else that it writes stays in the lab.
-	Shares []string
-	// Stdin may be nil: the command then reads end of file.
-	Stdin io.Reader
-	// Stdout and Stderr may be nil: the output is then dropped.
-	Stdout, Stderr io.Writer
-	// TTY gives the command a terminal of its own for its three streams;
-	// what it writes comes to Stdout.
-	TTY bool
-	// Rows and Cols are the terminal's first size.
-	Rows, Cols uint16
-	// Signals and Resize, if not nil, are what reaches the command while it
-	// runs: signals by number, and new sizes of its terminal.
-	Signals <-chan int
-	Resize  <-chan [2]uint16
+	Dir     string        `json:"dir"`
+	Console string        `json:"console"` // the file that the kernel's messages go to
+	Started time.Time     `json:"started"`
+	Boot    time.Duration `json:"boot_ns,omitempty"` // from QEMU's start to the agent's first answer
+	Idle    time.Duration `json:"idle_ns"`           // as in Options, with the default put in
+	// Sessions is the number of clients that use the lab now.
+	Sessions int `json:"sessions"`
 }
 
-// Exec runs a command in the lab and waits for it; a lab is started if none is
-// up. The exit status is the command's own, or 128 plus the signal that ended it.
-// An error means that the command did not run to its end. When ctx ends, the
-// command is killed.
-func Exec(ctx context.Context, o Options, c Command) (int, error) {
-	return 0, errors.ErrUnsupported
+// Up makes sure that a lab is up and returns its state. Callers that come at the same time, from whatever processes,
+// share one lab.
+func Up(ctx context.Context, o Options) (State, error) {
+	conn, state, err := connect(ctx, o, wantState)
+	if err != nil {
+		return State{}, fmt.Errorf("lab: up: %w", err)
+	}
+	conn.Close()
+	return state, nil
+}
+
+// Down ends the lab, whoever uses it, and returns when nothing of it is left. It returns ErrNotRunning if there was
+// none.
+func Down(ctx context.Context, o Options) error {
+	dir, err := openDir(o.Dir)
+	if err != nil {
+		return fmt.Errorf("lab: down: %w", err)
+	}
+	if err := dir.down(ctx); err != nil {
+		return fmt.Errorf("lab: down: %w", err)
+	}
+	return nil
+}
+
+// Status returns the state of the lab that is up, in whatever phase it is, or ErrNotRunning.
+func Status(ctx context.Context, o Options) (State, error) {
+	dir, err := openDir(o.Dir)
+	if err != nil {
+		return State{}, fmt.Errorf("lab: status: %w", err)
+	}
+	conn, state, err := dir.dial(ctx, wantState)
+	if err != nil {
+		return State{}, fmt.Errorf("lab: status: %w", err)
+	}
+	conn.Close()
+	return state, nil
 }
