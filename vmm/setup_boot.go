@@ -153,17 +153,34 @@ func (s *setup) planImage() {
 		return
 	}
 	for _, seg := range s.boot.Segments {
-		s.plan.Add(plan.Step{
-			Op: "lay", Object: seg.Name,
-			Args: []plan.Arg{plan.A("gpa", plan.Hex(seg.GPA)), plan.A("size", seg.Size)},
-			Why:  seg.Why,
-		})
+		s.plan.Add(s.segmentStep(seg))
 	}
-	s.plan.Add(plan.Step{
-		Op: "load", Object: "guest memory", Args: []plan.Arg{plan.A("segments", len(s.boot.Segments))},
-		Why: "a file's whole pages are mapped, private to the guest; the rest is copied",
-		Do: func() error {
-			return s.boot.Load(image{s.vm.memory, s.spec.HugePages == 0 && !s.spec.SharedMemory})
-		},
-	})
+}
+
+// segmentStep is one segment of the boot plan. A file's whole pages are mapped,
+// private to the guest, where its memory allows it; the rest is copied.
+func (s *setup) segmentStep(seg boot.Segment) plan.Step {
+	mappable := s.spec.HugePages == 0 && !s.spec.SharedMemory
+	step := plan.Step{
+		Op: "copy", Object: seg.Name,
+		Args: []plan.Arg{plan.A("gpa", plan.Hex(seg.GPA)), plan.A("size", seg.Size)},
+		Why:  seg.Why,
+	}
+	_, pages, _ := seg.Split()
+	switch {
+	case seg.File == nil && seg.Data == nil:
+		step.Op = "leave zero" // memory that nobody has touched is
+		return step
+	case mappable && pages.Size > 0:
+		step.Op = "mmap"
+		step.Args = append(step.Args, plan.A("flags", "MAP_PRIVATE|MAP_FIXED"), plan.A("mapped", pages.Size))
+	}
+	if seg.File != nil {
+		step.Args = append(step.Args, plan.A("file", seg.File.Name()), plan.A("offset", plan.Hex(seg.Offset)))
+	}
+	step.Do = func() error {
+		one := boot.Plan{Segments: []boot.Segment{seg}}
+		return one.Load(image{s.vm.memory, mappable})
+	}
+	return step
 }
