@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"tandem/boot/cpio"
+	"tandem/boot/store"
+	"tandem/kvm/probe"
+	"tandem/lab"
+)
+
+// initMark is what the guest's init prints. It stands in no command line, which the kernel prints.
+const initMark = "init-of-the-bench"
+
+// initScript is the guest's init.
+const initScript = "#!/bin/busybox sh\necho " + initMark + "\nexec /bin/busybox poweroff -f\n"
+
+// benchInit boots Linux where KVM can: here, or by running this program in the lab.
+func benchInit(ctx context.Context, o options, dir string) ([]table, error) {
+	if verdict := probe.Quick(); !verdict.Linux {
+		if os.Getenv(lab.Variable) != "" {
+			return nil, fmt.Errorf("no KVM that can run Linux, here in the lab: %s", verdict.Because)
+		}
+		return benchInitInLab(ctx, o)
+	}
+	kernels, err := store.Open("")
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := kernels.Get("")
+	if err != nil {
+		return nil, err
+	}
+	initrd, err := writeInitrd(dir)
+	if err != nil {
+		return nil, err
+	}
+	monitors, missing := findMonitors(o.tandem, dir)
+	results := compare(ctx, monitors, guest{
+		kernel: kernel.Image, initrd: initrd, cmdline: "console=ttyS0 quiet panic=-1", memory: o.memory,
+	}, initMark, o.boots, 2*time.Minute)
+	if results[0].err != nil {
+		return nil, results[0].err
+	}
+	return []table{{
+		Title: fmt.Sprintf("from the monitor's start to init, Linux %s, %d MiB", kernel.Release, o.memory),
+		Aim:   "no slower than the best peer",
+		Rows:  summarize(results, "ms", milliseconds),
+		Notes: missing,
+	}}, nil
+}
+
+// benchInitInLab runs this very program in the lab and takes over what it measured.
+func benchInitInLab(ctx context.Context, o options) ([]table, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	tandem, err := filepath.Abs(o.tandem)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, tandem, "lab", "exec", "--", self, "-only", "init", "-json",
+		"-tandem", tandem, "-boots", fmt.Sprint(o.boots), "-memory", fmt.Sprint(o.memory))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("in the lab: %w", err)
+	}
+	var tables []table
+	if err := json.Unmarshal(out, &tables); err != nil {
+		return nil, fmt.Errorf("in the lab: %w: %q", err, tail(string(out)))
+	}
+	for i := range tables {
+		tables[i].Title += " (in the lab)"
+	}
+	return tables, nil
+}
+
+// writeInitrd makes an initramfs that prints initMark as soon as user space runs.
+func writeInitrd(dir string) (path string, err error) {
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		return "", fmt.Errorf("%w (Debian's busybox-static)", err)
+	}
+	path = filepath.Join(dir, "initrd.cpio")
+	file, err := os.Create(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	archive := cpio.NewWriter(file)
+	return path, writeAll(archive, busybox)
+}
+
+func writeAll(archive *cpio.Writer, busybox []byte) error {
+	steps := []func() error{
+		func() error { return archive.Dir("dev", 0o755) },
+		func() error { return archive.Bytes("init", 0o755, []byte(initScript)) },
+		func() error { return archive.Bytes("bin/busybox", 0o755, busybox) },
+		archive.Close,
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
