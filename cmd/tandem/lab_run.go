@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 
@@ -107,8 +106,13 @@ func forward(signals <-chan os.Signal, p *lab.Process, kill func(), done <-chan 
 	}
 }
 
+// resizer is a command with a terminal, in the lab or in a guest.
+type resizer interface {
+	Resize(rows, cols uint16) error
+}
+
 // followSize keeps the command's terminal as large as this one.
-func followSize(terminal io.Writer, p *lab.Process, done <-chan struct{}) {
+func followSize(terminal any, p resizer, done <-chan struct{}) {
 	changed := make(chan os.Signal, 1)
 	signal.Notify(changed, unix.SIGWINCH)
 	defer signal.Stop(changed)

@@ -55,6 +55,8 @@ func newRootCommand() *cobra.Command {
 		newKernelCommand(),
 		newLabCommand(),
 		newProbeCommand(),
+		newExplainCommand(),
+		newVMCommand(),
 		newVersionCommand(),
 	)
 	return root

@@ -1,0 +1,7 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func newVMCommand() *cobra.Command {
+	return newGroupCommand("vm", "Run microVMs", newVMRunCommand())
+}

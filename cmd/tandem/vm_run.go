@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"tandem/kvm/probe"
+	"tandem/vmm"
+)
+
+const vmRunHelp = `Boot a Linux guest, and run a command in it or a shell on this terminal.
+
+The guest's initial RAM disk is tandem itself as init, busybox, the kernel's modules, and what --add names.
+Nothing of it outlives the guest but what it writes to a --disk.
+
+Without a command, the console is this terminal: Ctrl-a x leaves it and ends the guest, Ctrl-a h lists the keys.
+With a command, its streams and its exit status are tandem's.
+
+Exit statuses: the command's own, if there is one and the guest then powers off. Otherwise:
+%s
+126 and 127 are a command that cannot be executed or is not found in the guest.`
+
+func newVMRunCommand() *cobra.Command {
+	var (
+		f        vmRunFlags
+		prepared string
+	)
+	cmd := &cobra.Command{
+		Use:   "run [flags] [--] [COMMAND [ARG...]]",
+		Short: "Boot a Linux guest, for a command or a shell",
+		Long:  fmt.Sprintf(vmRunHelp, endingsHelp()),
+		Example: `  tandem vm run
+  tandem vm run -- uname -a
+  tandem vm run --cpus 4 --memory 2G --disk a.img --disk b.img,ro -- lsblk
+  tandem vm run --kernel bzImage --initrd initrd.img --append "root=/dev/vda" --console log.txt`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if prepared != "" {
+				r, err := readRecipe(prepared)
+				if err != nil {
+					return err
+				}
+				return runGuest(cmd, r)
+			}
+			return vmRun(cmd, &f, args)
+		},
+	}
+	f.register(cmd.Flags())
+	cmd.Flags().StringVar(&prepared, "prepared", "", "run what another tandem has prepared in `FILE`")
+	_ = cmd.Flags().MarkHidden("prepared") // it exists
+	return cmd
+}
+
+// endingsHelp lists how guests end.
+func endingsHelp() string {
+	var text string
+	for e := vmm.PowerOff; e <= vmm.Stopped; e++ {
+		text += fmt.Sprintf("  %3d  %s\n", e.ExitStatus(), e)
+	}
+	return text[:len(text)-1]
+}
+
+// vmRun settles what the flags leave open, and where to run it.
+func vmRun(cmd *cobra.Command, f *vmRunFlags, command []string) error {
+	r, err := prepareRun(cmd, f, command)
+	if err != nil {
+		return err
+	}
+	switch f.accel.value {
+	case accelKVM:
+		return runGuest(cmd, r)
+	case accelAuto:
+		verdict := probe.Quick()
+		if verdict.Linux || inLab() { // there is no lab in the lab
+			return runGuest(cmd, r)
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "tandem: KVM here cannot run Linux (%s): going to the lab\n", verdict.Because)
+	}
+	return vmRunInLab(cmd, r)
+}
+
+func prepareRun(cmd *cobra.Command, f *vmRunFlags, command []string) (*recipe, error) {
+	if err := f.check(cmd.Flags(), command); err != nil {
+		return nil, err
+	}
+	progress := newKernelProgress(cmd)
+	var window windowSize
+	window.rows, window.cols = terminalSize(cmd.InOrStdin())
+	r, err := f.prepare(cmd.Context(), command, window, progress.show)
+	progress.line.done()
+	return r, err
+}
+
+// readRecipe reads what writeRecipe wrote.
+func readRecipe(path string) (*recipe, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var r recipe
+	if err := json.Unmarshal(text, &r); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &r, nil
+}
+
+// runGuest runs on the KVM of this machine.
+func runGuest(cmd *cobra.Command, r *recipe) error {
+	// Signals are the guest's affair from here on: see guestRun.signals.
+	ctx := context.WithoutCancel(cmd.Context())
+	g := &guestRun{recipe: r, stdin: cmd.InOrStdin(), stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr()}
+	report, err := g.run(ctx)
+	if err != nil {
+		return specFlagError(err)
+	}
+	if err := g.print(report); err != nil {
+		return err
+	}
+	if report.Status != 0 {
+		return exitStatus(report.Status)
+	}
+	return nil
+}

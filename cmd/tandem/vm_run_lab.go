@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"tandem/boot"
+	"tandem/lab"
+	"tandem/vmm"
+)
+
+// vmRunInLab runs a prepared recipe on the lab's KVM, as if it were here: disks and logs are written to the host's
+// files, and streams, signals and the exit status pass through.
+func vmRunInLab(cmd *cobra.Command, r *recipe) error {
+	progress := newStatus(cmd)
+	defer progress.done()
+	if err := r.unpackKernel(); err != nil {
+		return err
+	}
+	dir, err := writeRecipe(r)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	shares, err := r.written()
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	c := lab.Command{
+		Args:   []string{self, "vm", "run", "--prepared", filepath.Join(dir, recipeFile)},
+		Env:    lab.Environ(os.Environ()),
+		Shares: shares,
+		Stdin:  cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
+	}
+	// A person at the console has keys of its own, such as Ctrl-a x, which the tandem in there reads.
+	interactive := r.TTY || r.Console == consoleStdio && len(r.Command) == 0
+	c.TTY = interactive && isTerminal(c.Stdin) && isTerminal(c.Stdout)
+	return runInLab(cmd.Context(), labOptions(progress), progress, c)
+}
+
+// inLab tells whether this is the lab.
+func inLab() bool { return os.Getenv(lab.Variable) != "" }
+
+// unpackKernel leaves an unpacked kernel in the cache for the lab, whose processors would take half a minute for it.
+// It has nothing to do for a kernel that is entered as it is, or of which only its own code knows the compression.
+func (r *recipe) unpackKernel() error {
+	if r.Entry == vmm.EntryDecompress {
+		return nil
+	}
+	kernel, err := boot.Open(r.Kernel)
+	if err != nil {
+		return err
+	}
+	defer kernel.Close()
+	unpacked, err := boot.Unpack(kernel, r.Unpacked)
+	if err != nil {
+		return nil // the machine itself tries again, and says what is wrong
+	}
+	return unpacked.Close()
+}
+
+// writeRecipe puts the recipe into a folder where the lab sees it, for this user alone: it holds what the guest's
+// environment does. The overlay becomes a file beside it, which is mapped, where JSON would have to be decoded.
+func writeRecipe(r *recipe) (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "tandem-run"); err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(dir)
+		}
+	}()
+	prepared := *r
+	if r.Overlay != nil {
+		overlay := initrdFile{Path: filepath.Join(dir, "overlay.cpio"), Cached: true}
+		if err := os.WriteFile(overlay.Path, r.Overlay, 0o600); err != nil {
+			return "", err
+		}
+		prepared.Initrd, prepared.Overlay = append(slices.Clip(r.Initrd), overlay), nil
+	}
+	text, err := json.Marshal(prepared)
+	if err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(filepath.Join(dir, recipeFile), text, 0o600)
+}
+
+const recipeFile = "recipe.json"
+
+// written are the files that the guest's machine writes to. Logs are made here, since a file has to be there to be
+// shared.
+func (r *recipe) written() ([]string, error) {
+	var files []string
+	for _, d := range r.Disks {
+		if !d.ReadOnly {
+			files = append(files, d.Path)
+		}
+	}
+	logs := map[string]string{"trace-file": r.TraceFile}
+	if r.Console != consoleStdio && r.Console != consoleNone {
+		logs["console"] = r.Console
+	}
+	for flag, path := range logs {
+		if path == "" {
+			continue
+		}
+		file, err := os.Create(path)
+		if err != nil {
+			return nil, flagError(flag, path, err)
+		}
+		file.Close()
+		files = append(files, path)
+	}
+	return files, nil
+}
