@@ -27,7 +27,7 @@ const (
 // each number against linux/kvm.h.
 const (
 	// On /dev/kvm.
-	reqGetAPIVersion          Request = reqIO | 0x00
+	reqGetAPIVersion          Request = reqIO // sequence number 0
 	reqCreateVM               Request = reqIO | 0x01
 	reqGetMSRIndexList        Request = reqIOWR | 4<<16 | 0x02
 	reqCheckExtension         Request = reqIO | 0x03 // on a VM too
