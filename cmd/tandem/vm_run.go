@@ -69,17 +69,18 @@ func vmRun(cmd *cobra.Command, f *vmRunFlags, command []string) error {
 	if err != nil {
 		return err
 	}
-	switch f.accel.value {
-	case accelKVM:
+	if f.accel.value == accelKVM {
 		return runGuest(cmd, r)
-	case accelAuto:
+	}
+	why := ""
+	if f.accel.value == accelAuto {
 		verdict := probe.Quick()
 		if verdict.Linux || inLab() { // there is no lab in the lab
 			return runGuest(cmd, r)
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "tandem: KVM here cannot run Linux (%s): going to the lab\n", verdict.Because)
+		why = verdict.Because
 	}
-	return vmRunInLab(cmd, r)
+	return vmRunInLab(cmd, r, why)
 }
 
 func prepareRun(cmd *cobra.Command, f *vmRunFlags, command []string) (*recipe, error) {

@@ -2,24 +2,28 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
-	"tandem/boot"
 	"tandem/lab"
 	"tandem/vmm"
 )
 
 // vmRunInLab runs a prepared recipe on the lab's KVM, as if it were here: disks and logs are written to the host's
 // files, and streams, signals and the exit status pass through.
-func vmRunInLab(cmd *cobra.Command, r *recipe) error {
+//
+// why is what is wrong with this machine's own KVM, and empty if the user chose the lab.
+func vmRunInLab(cmd *cobra.Command, r *recipe, why string) error {
 	progress := newStatus(cmd)
 	defer progress.done()
-	if err := r.unpackKernel(); err != nil {
-		return err
+	// A plan is made here for what it finds wrong, which then needs no lab, and for the unpacked kernel that it leaves in
+	// the cache: the lab's processors would take half a minute for that.
+	if _, err := vmm.Plan(r.spec(nil)); err != nil {
+		return specFlagError(err)
 	}
 	dir, err := writeRecipe(r)
 	if err != nil {
@@ -33,6 +37,9 @@ func vmRunInLab(cmd *cobra.Command, r *recipe) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
+	}
+	if why != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "tandem: KVM here cannot run Linux (%s): running in the lab\n", why)
 	}
 	c := lab.Command{
 		Args:   []string{self, "vm", "run", "--prepared", filepath.Join(dir, recipeFile)},
@@ -48,24 +55,6 @@ func vmRunInLab(cmd *cobra.Command, r *recipe) error {
 
 // inLab tells whether this is the lab.
 func inLab() bool { return os.Getenv(lab.Variable) != "" }
-
-// unpackKernel leaves an unpacked kernel in the cache for the lab, whose processors would take half a minute for it.
-// It has nothing to do for a kernel that is entered as it is, or of which only its own code knows the compression.
-func (r *recipe) unpackKernel() error {
-	if r.Entry == vmm.EntryDecompress {
-		return nil
-	}
-	kernel, err := boot.Open(r.Kernel)
-	if err != nil {
-		return err
-	}
-	defer kernel.Close()
-	unpacked, err := boot.Unpack(kernel, r.Unpacked)
-	if err != nil {
-		return nil // the machine itself tries again, and says what is wrong
-	}
-	return unpacked.Close()
-}
 
 // writeRecipe puts the recipe into a folder where the lab sees it, for this user alone: it holds what the guest's
 // environment does. The overlay becomes a file beside it, which is mapped, where JSON would have to be decoded.
