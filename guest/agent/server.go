@@ -85,7 +85,9 @@ func serveError(ctx context.Context, err error) error {
 	}
 	for _, end := range []error{
 		io.EOF, io.ErrClosedPipe, net.ErrClosed, os.ErrClosed, yamux.ErrSessionShutdown,
-		unix.ECONNRESET, unix.EPIPE, unix.EIO, // EIO: a terminal line whose other end hung up
+		unix.ECONNRESET, unix.EPIPE,
+		unix.EIO,                // a terminal line whose other end hung up
+		yamux.ErrInvalidVersion, // the next client's hello, on a line that does not tell when the last one left
 	} {
 		if errors.Is(err, end) {
 			return nil
