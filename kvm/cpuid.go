@@ -19,19 +19,19 @@ const (
 // the CPU has, less what KVM cannot virtualize, plus what it emulates at no
 // cost. It is the starting point for VCPU.SetCPUID.
 func (s *System) SupportedCPUID() ([]CPUIDEntry, error) {
-	return getCPUID(s.descriptor, reqGetSupportedCPUID, opGetSupportedCPUID)
+	return getCPUID(s.descriptor, reqGetSupportedCPUID, opGetSupportedCPUID, cpuidFirstTry)
 }
 
 // EmulatedCPUID is the features that KVM would emulate in software, slowly
 // (CapExtEmulCPUID).
 func (s *System) EmulatedCPUID() ([]CPUIDEntry, error) {
-	return getCPUID(s.descriptor, reqGetEmulatedCPUID, opGetEmulatedCPUID)
+	return getCPUID(s.descriptor, reqGetEmulatedCPUID, opGetEmulatedCPUID, cpuidFirstTry)
 }
 
 // CPUID reads back what the vCPU was given. Some bits follow its registers
 // (OSXSAVE, APIC).
 func (v *VCPU) CPUID() ([]CPUIDEntry, error) {
-	return getCPUID(v.descriptor, reqGetCPUID2, opGetCPUID)
+	return getCPUID(v.descriptor, reqGetCPUID2, opGetCPUID, cpuidFirstTry)
 }
 
 // SetCPUID sets what the CPUID instruction tells the guest. Call it before
@@ -46,10 +46,10 @@ func (v *VCPU) SetCPUID(entries []CPUIDEntry) error {
 	return nil
 }
 
-// getCPUID asks with more room each time that the kernel says E2BIG, for
-// there is no call that tells the number beforehand.
-func getCPUID(d *descriptor, req Request, op string) ([]CPUIDEntry, error) {
-	for n := cpuidFirstTry; ; n *= 2 {
+// getCPUID asks for n entries, and for more each time that the kernel says
+// E2BIG: no call tells the number beforehand.
+func getCPUID(d *descriptor, req Request, op string, n int) ([]CPUIDEntry, error) {
+	for ; ; n *= 2 {
 		buf := make([]byte, cpuidHeader+n*cpuidEntrySize)
 		binary.NativeEndian.PutUint32(buf, uint32(n))
 		_, err := ioctlBuffer(d, req, buf, func() any { return decodeCPUID(buf) })

@@ -15,6 +15,7 @@ import (
 const (
 	guestMemory = 0x20000
 	codeAt      = 0x1000
+	faultAt     = 0x1f00 // where all exceptions lead in real mode
 	dataAt      = 0x2000
 	stackTop    = 0x8000
 	pml4At      = 0x10000
@@ -47,6 +48,10 @@ func newTracedGuest(t testing.TB, trace kvm.Tracer, code []byte, options ...opti
 	testenv.Need(t, testenv.KVM)
 	g := &guest{memory: mapMemory(t, guestMemory)}
 	copy(g.memory[codeAt:], code)
+	for vector := range 256 {
+		binary.LittleEndian.PutUint32(g.memory[vector*4:], faultAt) // segment 0
+	}
+	g.memory[faultAt] = 0xf4 // hlt: an exception nobody expects ends the guest there
 	var err error
 	g.sys, err = kvm.OpenTraced(trace)
 	must(t, err)
@@ -90,9 +95,9 @@ func mapMemory(t testing.TB, size int) []byte {
 func (g *guest) longMode(t testing.TB) {
 	t.Helper()
 	const (
-		present, writable, user, large = 1 << 0, 1 << 1, 1 << 2, 1 << 7
+		present, writable, large = 1 << 0, 1 << 1, 1 << 7
 
-		table = present | writable | user
+		table = present | writable
 		page  = table | large
 	)
 	g.put64(pml4At, pdptAt|table)
@@ -127,6 +132,11 @@ func (g *guest) gate(vector int, handler uint64) {
 	low := handler&0xffff | 8<<16 | presentInterruptGate<<32 | handler>>16&0xffff<<48
 	g.put64(idtAt+vector*16, low)
 	g.put64(idtAt+vector*16+8, handler>>32)
+}
+
+// realModeGate points an interrupt vector of the IVT to a handler.
+func (g *guest) realModeGate(vector int, handler uint32) {
+	binary.LittleEndian.PutUint32(g.memory[vector*4:], handler)
 }
 
 func (g *guest) put64(at int, value uint64) { binary.LittleEndian.PutUint64(g.memory[at:], value) }

@@ -40,7 +40,7 @@ func newPICGuest(t *testing.T) *guest {
 	g := newGuest(t, picGuest, withIRQChip)
 	copy(g.memory[picHandlerAt:], picHandler)
 	const vector = 0x20 + picGSI
-	g.put64(vector*4, picHandlerAt) // IVT: segment 0
+	g.realModeGate(vector, picHandlerAt)
 	if got := readPort(t, g.cpu, 1); string(got) != "r" {
 		t.Fatalf("guest says %q, want r", got)
 	}
@@ -208,7 +208,7 @@ func TestInterruptWithoutIRQChip(t *testing.T) {
 	})
 	const vector = 0x25
 	copy(g.memory[picHandlerAt:], picHandler)
-	g.put64(vector*4, picHandlerAt)
+	g.realModeGate(vector, picHandlerAt)
 	must(t, g.cpu.RequestInterruptWindow(true))
 	run[*kvm.IRQWindowOpen](t, g.cpu)
 	if !g.cpu.ReadyForInterrupt() {
@@ -224,7 +224,7 @@ func TestInterruptWithoutIRQChip(t *testing.T) {
 func TestNMI(t *testing.T) {
 	g := newGuest(t, []byte{0xeb, 0xfe}) // jmp to itself, interrupts off
 	copy(g.memory[picHandlerAt:], picHandler)
-	g.put64(2*4, picHandlerAt)
+	g.realModeGate(2, picHandlerAt)
 	must(t, g.cpu.NMI())
 	if got := readPort(t, g.cpu, 1); string(got) != "I" {
 		t.Errorf("handler wrote %q", got)

@@ -1,6 +1,7 @@
 package kvm
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,7 @@ func (v *VCPU) Run() (Exit, error) {
 	if errno := v.runOnce(); errno != 0 {
 		return v.runError(errno)
 	}
-	return v.decode(), nil
+	return v.exit()
 }
 
 // runOnce uses Syscall, not RawSyscall: while the guest runs, Go must be able
@@ -57,9 +58,19 @@ func (v *VCPU) runTraced() (Exit, error) {
 		v.trace(call)
 		return v.runError(errno)
 	}
-	exit := v.decode()
-	call.Arg = exit.String() // text: the exit itself is overwritten by the next run
+	exit, err := v.exit()
+	if err == nil {
+		call.Arg = exit.String() // text: the exit itself is overwritten by the next run
+	}
 	v.trace(call)
+	return exit, err
+}
+
+func (v *VCPU) exit() (Exit, error) {
+	exit := v.decode()
+	if exit == nil {
+		return nil, &Error{Op: opRun, Object: v.object, Err: errors.New("I/O data outside of kvm_run")}
+	}
 	return exit, nil
 }
 
