@@ -72,18 +72,18 @@ func (s *Store) importFile(ctx context.Context, file, name, modulesDir string, p
 
 // isPackage tells a Debian package, which is an ar archive, from a kernel.
 func isPackage(file string) (bool, error) {
+	st, err := os.Stat(file)
+	if err != nil {
+		return false, err
+	}
+	if !st.Mode().IsRegular() { // and to open a pipe would wait for its writer
+		return false, fmt.Errorf("not a regular file: %w", boot.ErrFormat)
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
-	if !st.Mode().IsRegular() {
-		return false, fmt.Errorf("not a regular file: %w", boot.ErrFormat)
-	}
 	const magic = "!<arch>\n"
 	head := make([]byte, len(magic))
 	n, err := io.ReadFull(f, head)
@@ -206,18 +206,18 @@ func copyModules(ctx context.Context, dir *os.Root, tree string, progress Progre
 		if d.IsDir() || !index && !strings.Contains(base, ".ko") {
 			return nil
 		}
+		st, err := from.Stat(p)
+		if err != nil {
+			return fmt.Errorf("module tree %s: %w", tree, err)
+		}
+		if !st.Mode().IsRegular() {
+			return fmt.Errorf("module tree %s: %s is no regular file: %w", tree, p, ErrPackage)
+		}
 		f, err := from.Open(p)
 		if err != nil {
 			return fmt.Errorf("module tree %s: %w", tree, err)
 		}
 		defer f.Close()
-		st, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		if !st.Mode().IsRegular() {
-			return fmt.Errorf("module tree %s: %s is no regular file: %w", tree, p, ErrPackage)
-		}
 		if files++; files > maxFiles {
 			return fmt.Errorf("module tree %s: more than %d files: %w", tree, int64(maxFiles), ErrTooLarge)
 		}

@@ -23,6 +23,10 @@ func (s *Store) Pull(ctx context.Context, name string, progress Progress) (Kerne
 	if name == "" {
 		name = GuestPackage
 	}
+	// Package names are a subset of kernels' names; to apt, some others would be options or patterns.
+	if err := checkName(name); err != nil {
+		return Kernel{}, fmt.Errorf("store: pull: %w", err)
+	}
 	k, err := s.pull(ctx, name, quiet(progress))
 	if err != nil {
 		return Kernel{}, fmt.Errorf("store: pull %s: %w", name, err)
@@ -103,7 +107,7 @@ func resolvePackage(ctx context.Context, name string) (image stanza, parts []sta
 			}
 		}
 		if next == "" || hop == 3 {
-			return stanza{}, nil, fmt.Errorf("package %s: it is no kernel's image, and depends on none (%slinux-image-*)", name, "")
+			return stanza{}, nil, fmt.Errorf("package %s: it is no kernel's image, and depends on none (%s*)", name, prefix)
 		}
 		name = next
 	}

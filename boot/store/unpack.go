@@ -53,8 +53,6 @@ func (u *unpacker) deb(ctx context.Context, file string, progress Progress) erro
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop() // ends dpkg-deb if the archive turns out to be bad
 	cmd := command(ctx, "dpkg-deb", "--fsys-tarfile", file)
 	var words bytes.Buffer
 	cmd.Stderr = &words
@@ -65,18 +63,18 @@ func (u *unpacker) deb(ctx context.Context, file string, progress Progress) erro
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	if err := u.tar(out, sums, progress); err != nil {
-		stop()
+	tarErr := u.tar(out, sums, progress)
+	// The pipe has to go first: Wait waits for dpkg-deb's child, and that one to be rid of its output.
+	closeErr := out.Close()
+	waitErr := cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case waitErr != nil && (tarErr == nil || errors.Is(tarErr, io.ErrUnexpectedEOF)):
 		// dpkg-deb's own words say more than that its output ended early.
-		if werr := cmd.Wait(); werr != nil && words.Len() > 0 && errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("%w: %w", ErrPackage, failed(context.WithoutCancel(ctx), "dpkg-deb", werr, words.Bytes()))
-		}
-		return err
+		return fmt.Errorf("%w: %w", ErrPackage, failed(ctx, "dpkg-deb", waitErr, words.Bytes()))
 	}
-	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("%w: %w", ErrPackage, failed(ctx, "dpkg-deb", err, words.Bytes()))
-	}
-	return nil
+	return errors.Join(tarErr, closeErr)
 }
 
 // debSums reads the package's md5sums: lines of "DIGEST  path". A package need not have one.
