@@ -142,7 +142,10 @@ func (t *Transport) setRegister(off uint64, v uint32) {
 			t.regs.ResetQueue(sel)
 		}
 	case regStatus:
-		t.regs.SetStatus(uint8(v))
+		// Only a whole 0 is a reset; there are no bits above 7 to set.
+		if v <= 0xff {
+			t.regs.SetStatus(uint8(v))
+		}
 	case regQueueDesc, regQueueDriver, regQueueDevice:
 		t.setHalf(off, 0, v)
 	case regQueueDesc + 4, regQueueDriver + 4, regQueueDevice + 4:

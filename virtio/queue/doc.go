@@ -50,8 +50,8 @@
 // That store needs a full fence behind it.
 //
 // Go has no 16-bit atomics, and the compiler is free to reorder plain loads and
-// stores. So the shared indices are accessed by two functions in assembly, which
-// the compiler cannot see into and moves no memory access across: a load that
+// stores. So the shared indices and flags are accessed by two functions in assembly
+// (package atomic16), which the compiler moves no memory access across: a load that
 // acquires, and a store that releases and is a full fence. All else in the
 // rings is plain memory that one of these two orders.
 //

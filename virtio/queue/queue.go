@@ -3,6 +3,7 @@ package queue
 import (
 	"encoding/binary"
 
+	"tandem/virtio/internal/atomic16"
 	"tandem/virtio/memory"
 )
 
@@ -51,12 +52,12 @@ func New(mem *memory.Space, cfg Config) (*Queue, error) {
 		size:  cfg.Size,
 		areas: a,
 
-		availFlags: word(a.avail, ringFlags),
-		availIdx:   word(a.avail, ringIdx),
-		usedEvent:  word(a.avail, ringSlots+n*availSlot),
-		usedFlags:  word(a.used, ringFlags),
-		usedIdx:    word(a.used, ringIdx),
-		availEvent: word(a.used, ringSlots+n*usedSlot),
+		availFlags: atomic16.At(a.avail, ringFlags),
+		availIdx:   atomic16.At(a.avail, ringIdx),
+		usedEvent:  atomic16.At(a.avail, ringSlots+n*availSlot),
+		usedFlags:  atomic16.At(a.used, ringFlags),
+		usedIdx:    atomic16.At(a.used, ringIdx),
+		availEvent: atomic16.At(a.used, ringSlots+n*usedSlot),
 
 		seen:      cfg.Start,
 		next:      cfg.Start,
@@ -108,7 +109,7 @@ func (q *Queue) Pop(c *Chain) (bool, error) {
 // queue has entries, counting those that are in flight in the device: an index
 // beyond that, or one that went backwards, is not a ring's any more.
 func (q *Queue) look() *Error {
-	idx := load16(q.availIdx)
+	idx := atomic16.Load(q.availIdx)
 	if room := q.size - q.InFlight(); idx-q.next > room {
 		return &Error{
 			Index:  idx,
@@ -155,7 +156,7 @@ func (q *Queue) Publish() {
 		return
 	}
 	old := q.published
-	store16(q.usedIdx, q.pushed)
+	atomic16.Store(q.usedIdx, q.pushed)
 	q.published = q.pushed
 	if o := q.cfg.Observer; o != nil {
 		for _, e := range q.trail {
@@ -173,13 +174,13 @@ func (q *Queue) Publish() {
 }
 
 // wantsCall tells whether the driver wants to hear that the used index moved
-// from old to where it is now. The fence in store16 stands before the
+// from old to where it is now. The fence in Store stands before the
 // loads here: the driver writes its wish, and then looks at the used index.
 func (q *Queue) wantsCall(old uint16) bool {
 	if !q.cfg.EventIdx {
-		return load16(q.availFlags)&availNoInterrupt == 0
+		return atomic16.Load(q.availFlags)&availNoInterrupt == 0
 	}
-	return passed(load16(q.usedEvent), old, q.published)
+	return passed(atomic16.Load(q.usedEvent), old, q.published)
 }
 
 // passed tells whether an index that went from old to now left event behind:
@@ -196,7 +197,7 @@ func (q *Queue) DisableKicks() {
 	if q.cfg.EventIdx || q.kicksOff {
 		return
 	}
-	store16(q.usedFlags, usedNoNotify)
+	atomic16.Store(q.usedFlags, usedNoNotify)
 	q.kicksOff = true
 }
 
@@ -206,14 +207,14 @@ func (q *Queue) DisableKicks() {
 func (q *Queue) EnableKicks() (more bool) {
 	switch {
 	case q.cfg.EventIdx:
-		store16(q.availEvent, q.next)
+		atomic16.Store(q.availEvent, q.next)
 	case q.kicksOff:
-		store16(q.usedFlags, 0)
+		atomic16.Store(q.usedFlags, 0)
 		q.kicksOff = false
 	}
-	// The fence in store16 stands between the wish and this load: the driver
+	// The fence in Store stands between the wish and this load: the driver
 	// raises the index, and then looks whether a kick is wanted.
-	return load16(q.availIdx) != q.next
+	return atomic16.Load(q.availIdx) != q.next
 }
 
 // Kicked tells the observer that the device woke up and looks at the ring.
@@ -222,6 +223,6 @@ func (q *Queue) Kicked() {
 	if o == nil {
 		return
 	}
-	idx := load16(q.availIdx)
+	idx := atomic16.Load(q.availIdx)
 	o.Observe(Event{Stage: KickSeen, Queue: uint16(q.cfg.Index), Index: idx, Length: uint64(idx - q.next)})
 }
