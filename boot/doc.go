@@ -60,8 +60,8 @@
 //
 //   - Memory must read as zero before a plan is loaded: segments of zeros are not written. To reboot, a monitor takes
 //     fresh memory.
-//   - The kernel's segments are not all that it needs: init_size, in the header, is what it uses before it knows of any
-//     other memory, and an initrd must not be in there.
+//   - A bzImage needs more memory than it has bytes: init_size, in the header, is what it uses before it knows of any
+//     other, and an initrd must not be in there.
 //   - A file that is mapped and then truncated is a bus error in the monitor. Only files that are known to be left alone
 //     are mapped (Source.Immutable); others are copied.
 //   - A command line that is too long would be cut off without a word; here it is an error.

@@ -53,6 +53,9 @@ type Selector struct {
 // Descriptor is a segment descriptor as the GDT holds it (Intel SDM volume 3, 3.4.5).
 type Descriptor uint64
 
+// MarshalText writes the descriptor in hexadecimal, as not every reader of JSON has integers of 64 bits.
+func (d Descriptor) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%#016x", uint64(d)), nil }
+
 // Base is the segment's first address.
 func (d Descriptor) Base() uint32 { return uint32(d>>16&0xff_ffff | d>>56<<24) }
 

@@ -56,13 +56,12 @@ func (l *layout) placeBzImage(k *Kernel) error {
 	return nil
 }
 
+// placeELF puts segments where they say. Their zeros include all that the kernel uses before it has read its memory map
+// (.bss, .brk); init_size is larger, for the sake of unpacking, and doesn't count here.
 func (l *layout) placeELF(k *Kernel) error {
 	l.kernel = k.Image.Range()
 	if end := l.kernel.GPA + l.kernel.Size; end > highestGPA {
 		return fmt.Errorf("%w: segments reach to %#x, above 4 GiB", ErrNoRoom, end)
-	}
-	if k.Setup != nil {
-		l.kernel.Size = max(l.kernel.Size, uint64(k.Setup.InitSize))
 	}
 	for n, load := range k.Image.Loads {
 		if err := l.addLoad(k, fmt.Sprintf("kernel segment %d", n), load); err != nil {
@@ -134,7 +133,7 @@ func (l *layout) placeInitrd(s *Spec) error {
 	l.initrd = Range{gpa, size}
 	for n, part := range s.Initrd {
 		if part.Size > 0 {
-			l.segments = append(l.segments, Segment{"initrd " + part.Name, "", Range{gpa + offsets[n], part.Size}, part.Source})
+			l.segments = append(l.segments, Segment{"initrd " + part.Name, "an archive for the root file system", Range{gpa + offsets[n], part.Size}, part.Source})
 		}
 	}
 	return nil

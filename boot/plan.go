@@ -28,7 +28,7 @@ type Segment struct {
 // layout is a plan in the making.
 type layout struct {
 	e820     []E820Entry
-	kernel   Range // the kernel, and what it uses beyond its segments before it has read the memory map
+	kernel   Range // all that the kernel uses before it has read the memory map
 	initrd   Range // empty for none
 	segments []Segment
 	entry    Entry
@@ -78,7 +78,7 @@ func newPlan(s *Spec) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.bytes("command line", "", cmdlineGPA, append([]byte(s.Cmdline), 0))
+	l.bytes("command line", "ends with a NUL", cmdlineGPA, append([]byte(s.Cmdline), 0))
 	if s.ACPI != nil {
 		l.bytes("ACPI tables", "the machine's description, from the RSDP on", s.ACPI.GPA, s.ACPI.Bytes)
 	}
