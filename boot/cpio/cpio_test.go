@@ -9,7 +9,11 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/testenv"
 )
+
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // tree writes an archive that has one of each kind.
 func tree(t testing.TB) []byte {

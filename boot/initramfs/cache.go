@@ -63,7 +63,7 @@ func (b Base) key() (string, error) {
 // two makers of the same archive do no harm to each other.
 type cache struct{ dir string }
 
-// get gives the archive of a key; fs.ErrNotExist says that it has to be made. One that somebody has damaged is removed: it can be
+// get gives the archive of a key; fs.ErrNotExist says that it has to be made, or that somebody has damaged it and it has to be
 // made again.
 func (c cache) get(key string) (*Archive, error) {
 	dir := filepath.Join(c.dir, key)
@@ -75,9 +75,6 @@ func (c cache) get(key string) (*Archive, error) {
 	err = json.Unmarshal(data, a)
 	st, serr := os.Stat(a.Path)
 	if err != nil || serr != nil || st.Size() != a.Size {
-		if err := os.RemoveAll(dir); err != nil {
-			return nil, err
-		}
 		return nil, fs.ErrNotExist
 	}
 	// The folder's time is when it was last used; that it cannot be set, in a read-only cache, is no reason to fail.
@@ -99,9 +96,7 @@ func (c cache) put(key string, write func(*os.File) (*Archive, error)) (*Archive
 	if err := fill(temp, write); err != nil {
 		return nil, err
 	}
-	err = os.Rename(temp, filepath.Join(c.dir, key))
-	// Another process may have been first: its archive is the same.
-	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.ENOTEMPTY) {
+	if err := c.place(temp, key); err != nil {
 		return nil, err
 	}
 	a, err := c.get(key)
@@ -109,6 +104,23 @@ func (c cache) put(key string, write func(*os.File) (*Archive, error)) (*Archive
 		return nil, err
 	}
 	return a, c.prune(key)
+}
+
+// place gives a finished folder its name.
+func (c cache) place(temp, key string) error {
+	final := filepath.Join(c.dir, key)
+	err := os.Rename(temp, final)
+	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.ENOTEMPTY) {
+		return err
+	}
+	// Another process was first, and its archive is as good; or the one that is there is damaged.
+	if _, err := c.get(key); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.RemoveAll(final); err != nil {
+		return err
+	}
+	return os.Rename(temp, final)
 }
 
 // fill writes an archive and its description into dir.

@@ -90,19 +90,19 @@ func addProgram(w *cpio.Writer, name, file string) error {
 
 // checkStatic tells why a file is not a program that runs without libraries.
 func checkStatic(file string) error {
-	f, err := elf.Open(file)
+	f, err := os.Open(file)
 	if err != nil {
-		var format *elf.FormatError
-		if errors.As(err, &format) {
-			return fmt.Errorf("%s: %w: %w", file, ErrDynamic, err)
-		}
 		return err
 	}
 	defer f.Close()
-	if f.Machine != machine {
-		return fmt.Errorf("%s is for %v, not %v: %w", file, f.Machine, machine, ErrDynamic)
+	program, err := elf.NewFile(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", file, ErrDynamic, err)
 	}
-	for _, p := range f.Progs {
+	if program.Machine != machine {
+		return fmt.Errorf("%s is for %v, not %v: %w", file, program.Machine, machine, ErrDynamic)
+	}
+	for _, p := range program.Progs {
 		if p.Type == elf.PT_INTERP {
 			return fmt.Errorf("%s needs a dynamic linker (a Go program is built without one by CGO_ENABLED=0): %w", file, ErrDynamic)
 		}

@@ -6,7 +6,11 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+
+	"tandem/internal/testenv"
 )
+
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 func TestName(t *testing.T) {
 	for path, want := range map[string]string{

@@ -193,7 +193,7 @@ func copyModules(ctx context.Context, dir *os.Root, tree string, progress Progre
 	if err := dir.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
-	var files int64
+	var files, size int64
 	err = fs.WalkDir(from.FS(), ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -218,11 +218,12 @@ func copyModules(ctx context.Context, dir *os.Root, tree string, progress Progre
 			return fmt.Errorf("module tree %s: %w", tree, err)
 		}
 		defer f.Close()
+		size += st.Size()
 		if files++; files > maxFiles {
 			return fmt.Errorf("module tree %s: more than %d files: %w", tree, int64(maxFiles), ErrTooLarge)
 		}
 		if files%64 == 0 {
-			progress("copy modules", files, 0)
+			progress("copy modules", size, 0)
 		}
 		return copyInto(dir, path.Join(to, p), f)
 	})

@@ -60,8 +60,7 @@ type record struct {
 	Added   time.Time `json:"added"`
 }
 
-// Progress is told what Pull and Import are doing; done and total are bytes or steps of it, and total is 0 where
-// nobody knows it. Calls come from one goroutine at a time.
+// Progress is told what Pull and Import are doing; done and total are bytes of it, and total is 0 where nobody knows it. Calls come from one goroutine at a time.
 type Progress func(step string, done, total int64)
 
 // A Store is a folder of kernels. All of its methods may be called at the same time, by any number of processes: those that change it

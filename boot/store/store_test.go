@@ -11,7 +11,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"tandem/internal/testenv"
 )
+
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // put makes a kernel by hand, as old as that.
 func put(t *testing.T, s *Store, name, pkg string, age time.Duration) {
