@@ -17,7 +17,7 @@ import "tandem/vmm/layout"
 const Ports = 3
 
 const (
-	regControl = layout.SleepControl - layout.SleepControl
+	regControl = 0
 	regReset   = layout.Reset - layout.SleepControl
 )
 
