@@ -54,6 +54,7 @@ type machine struct {
 
 // bootMachine makes the lab's machine and returns when its agent answers.
 func bootMachine(ctx context.Context, s *supervisor) (*machine, error) {
+	clocks := readClocks()
 	program, err := findQEMU()
 	if err != nil {
 		return nil, err
@@ -74,6 +75,9 @@ func bootMachine(ctx context.Context, s *supervisor) (*machine, error) {
 		return nil, err
 	}
 	defer initrd.Close()
+	if h.tsc, err = clocks.kilohertz(ctx); err != nil {
+		return nil, err
+	}
 	s.change(func(st *State) { st.Accel, st.CPUs, st.Memory, st.Kernel = h.accel, h.cpus, h.memory, kernel.Release })
 	s.step("boot Linux %s (%s, %d CPUs, %d MiB)", kernel.Release, h.accel, h.cpus, h.memory>>20)
 	m := &machine{kernel: kernel.Release, errors: &tail{}, ended: make(chan struct{})}

@@ -31,6 +31,8 @@ type hardware struct {
 	cpus   int
 	memory uint64
 	kernel string
+	// tsc is the frequency of the processor's time stamp counter, in kHz.
+	tsc uint64
 	// root says that QEMU runs as root, and can give the host's files their true owners.
 	root bool
 }
@@ -81,9 +83,9 @@ func (h hardware) commandLine() string {
 		"mitigations=off", // the lab protects nobody from anybody
 	}
 	if h.accel == TCG {
-		// The processor's counter is the host's, which is as steady as the host says. Without the word the kernel
-		// finds out that its other clocks are emulated and late, and blames the counter.
-		words = append(words, "tsc=reliable")
+		// The kernel would find these things out by racing emulated clocks against each other: that its counter has this
+		// frequency, that it is to be trusted more than they are, and that the timer's interrupt arrives.
+		words = append(words, fmt.Sprintf("tsc_early_khz=%d", h.tsc), "tsc=reliable", "no_timer_check")
 	}
 	return strings.Join(words, " ")
 }
