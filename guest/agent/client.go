@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/ttrpc"
 	"github.com/hashicorp/yamux"
+	"google.golang.org/grpc/status"
 
 	"tandem/guest/agent/agentpb"
 )
@@ -80,6 +81,10 @@ func (c *Client) wrap(operation string, err error) error {
 		return nil
 	case errors.Is(err, ttrpc.ErrClosed), c.mux.IsClosed():
 		err = ErrClosed
+	default:
+		if s, ok := status.FromError(err); ok {
+			err = remoteError{s.Message(), nil}
+		}
 	}
 	return fmt.Errorf("agent: %s: %w", operation, err)
 }

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/containerd/ttrpc"
@@ -36,6 +35,7 @@ type control struct {
 	mu       sync.Mutex
 	closed   bool
 	commands map[execID]*command
+	left     []*command     // ended, and forgotten but for the processes that they left behind
 	starting sync.WaitGroup // Add only under mu and while not closed
 }
 
@@ -81,7 +81,7 @@ func (c *control) close() {
 
 	// With closed set and no start under way, commands has seen its last addition.
 	c.mu.Lock()
-	var left []*command
+	left := c.left
 	for _, command := range c.commands {
 		left = append(left, command)
 	}
@@ -210,13 +210,18 @@ func (c *control) find(name []byte) (*command, error) {
 	return nil, status.Errorf(codes.NotFound, "no command %x", id)
 }
 
-// forget drops a finished command, and its cgroup if none of its children is left in there.
+// forget drops a finished command, but for what it takes to kill its children.
 func (c *control) forget(command *command) {
 	c.session.remove(command)
-	c.mu.Lock()
-	delete(c.commands, command.id)
-	c.mu.Unlock()
+	// EBUSY: the cgroup has processes, and the control stream's end kills and removes it.
+	orphaned := command.cgroup == "" && len(command.members()) > 0
 	if command.cgroup != "" {
-		syscall.Rmdir(command.cgroup) // EBUSY: the control stream's end kills and removes it
+		unix.Rmdir(command.cgroup)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.commands[command.id]; known && orphaned {
+		c.left = append(c.left, command)
+	}
+	delete(c.commands, command.id)
 }

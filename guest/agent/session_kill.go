@@ -8,33 +8,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killSession kills every process of the command's session, where there is no cgroup to find its children by.
-//
-// A session keeps its number, the command's pid, from being given out again for as long as it has a member. If there is
-// a process of that number after the command has been reaped, then it is another's and no member is left.
+// A command's session finds its children where there is no cgroup: all but those that have made a session of their own.
+
+// killSession kills every process of the command's session.
 func (x *command) killSession() {
-	x.mu.Lock()
-	reaped := x.pidfd < 0
-	x.mu.Unlock()
-	if reaped && unix.Kill(x.pid, 0) == nil {
-		return
-	}
 	// A member may fork while the list is read. Its child is found by the next round.
 	for range 100 {
-		if !killMembers(x.pid) {
+		members := x.members()
+		if len(members) == 0 {
 			return
+		}
+		for _, pid := range members {
+			unix.Kill(pid, unix.SIGKILL)
 		}
 	}
 }
 
-// killMembers kills the processes of a session that live, and tells whether there were any.
-func killMembers(session int) (any bool) {
+// members are the processes of the command's session that live.
+//
+// A session keeps its number, the command's pid, from being given out again for as long as it has a member. If there is
+// a process of that number after the command has been reaped, then it is another's and no member is left.
+func (x *command) members() []int {
+	x.mu.Lock()
+	reaped := x.pidfd < 0
+	x.mu.Unlock()
+	if reaped && unix.Kill(x.pid, 0) == nil {
+		return nil
+	}
 	proc, err := os.Open("/proc")
 	if err != nil {
-		return false
+		return nil
 	}
 	defer proc.Close()
 	names, _ := proc.Readdirnames(-1)
+	var members []int
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
 		if err != nil {
@@ -42,14 +49,13 @@ func killMembers(session int) (any bool) {
 		}
 		stat, err := os.ReadFile("/proc/" + name + "/stat")
 		if err != nil {
-			continue
+			continue // it has just ended
 		}
-		if state, of := parseStat(stat); of == session && state != 'Z' && state != 'X' {
-			any = true
-			unix.Kill(pid, unix.SIGKILL)
+		if state, session := parseStat(stat); session == x.pid && state != 'Z' && state != 'X' {
+			members = append(members, pid)
 		}
 	}
-	return any
+	return members
 }
 
 // parseStat takes a process's state and session out of /proc/PID/stat (proc_pid_stat(5), fields 3 and 6). The second

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -68,6 +69,11 @@ func newSpec(s *Server, req *agentpb.StartRequest) (*spec, error) {
 }
 
 func (p *spec) validate() error {
+	for _, text := range slices.Concat(p.args, p.env, []string{p.dir, p.user}) {
+		if strings.ContainsRune(text, 0) {
+			return fmt.Errorf("%q holds a zero byte", text)
+		}
+	}
 	if len(p.args) == 0 || p.args[0] == "" {
 		return errors.New("no program named")
 	}
@@ -114,7 +120,7 @@ func (p *spec) credential() (*syscall.Credential, error) {
 	name, groupName, hasGroup := strings.Cut(p.user, ":")
 	cred := &syscall.Credential{}
 	u, err := user.Lookup(name)
-	if err != nil {
+	if isNumber(name) && err != nil {
 		u, err = user.LookupId(name)
 	}
 	switch {
