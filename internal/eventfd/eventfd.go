@@ -109,11 +109,12 @@ func (e *FD) Clear() (uint64, error) {
 	err = raw.Control(func(fd uintptr) {
 		_, readErr = retry(func() (int, error) { return unix.Read(int(fd), buf[:]) })
 	})
-	if err == nil && !errors.Is(readErr, unix.EAGAIN) {
-		err = readErr
-	}
-	if err != nil {
-		return 0, fmt.Errorf("eventfd: clear: %w", err)
+	switch {
+	case err != nil:
+		// What os.File gives here wraps nothing; there is one reason only.
+		return 0, fmt.Errorf("eventfd: clear: %w", os.ErrClosed)
+	case readErr != nil && !errors.Is(readErr, unix.EAGAIN):
+		return 0, fmt.Errorf("eventfd: clear: %w", readErr)
 	}
 	return binary.NativeEndian.Uint64(buf[:]), nil
 }

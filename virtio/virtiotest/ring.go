@@ -64,6 +64,13 @@ func AdoptRing(mem *memory.Space, size uint16, desc, avail, used uint64) *Ring {
 	return r
 }
 
+// StartAt has both indices begin somewhere else than at 0.
+func (r *Ring) StartAt(idx uint16) {
+	r.usedIdx, r.kickedIdx = idx, idx
+	r.SetAvailIdx(idx)
+	atomic16.Store(atomic16.At(r.used, 2), idx)
+}
+
 func must(b []byte, err error) []byte {
 	if err != nil {
 		panic(err)
