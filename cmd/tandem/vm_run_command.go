@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 
@@ -33,7 +35,15 @@ func (g *guestRun) runCommand(ctx context.Context, line io.ReadWriteCloser) erro
 
 	limited, cancel := context.WithTimeout(ctx, powerOffLimit)
 	defer cancel()
-	_ = client.PowerOff(limited) // a guest that cannot is stopped by follow
+	// A guest that ends of its own accord takes the command with it. Then its end is what there is to tell.
+	ownEnd := errors.Is(client.Sync(limited), agent.ErrClosed)
+	if err := client.PowerOff(limited); err != nil {
+		ownEnd = true
+	}
+	var exit *agent.ExitError
+	if ownEnd && errors.As(commandErr, &exit) && exit.Signal != 0 {
+		return fmt.Errorf("%w: the guest ended", agent.ErrClosed)
+	}
 	return commandErr
 }
 

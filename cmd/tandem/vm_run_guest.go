@@ -113,9 +113,7 @@ func (g *guestRun) follow(ctx context.Context, host io.ReadWriteCloser, leave <-
 	}
 	select {
 	case err := <-command:
-		if !errors.Is(err, agent.ErrClosed) { // else the guest ends, and that says why
-			g.stopAfter(powerOffLimit, running)
-		}
+		g.stopAfter(powerOffLimit, running)
 		return newGuestReport(<-ended, err), nil
 	case outcome := <-ended:
 		stop() // the command went with its guest

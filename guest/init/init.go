@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -36,15 +37,17 @@ type pid1 struct {
 	env       []string // of what it starts
 	processes *reap.Reaper
 
-	endings chan config.Action // the first one ends the machine
+	ending  atomic.Bool
+	endings chan config.Action // one, which ends the machine
 }
 
-// end ends the machine, if it is not ending already.
-func (p *pid1) end(a config.Action) {
-	select {
-	case p.endings <- a:
-	default:
+// end ends the machine, and tells whether it was not ending already.
+func (p *pid1) end(a config.Action) (first bool) {
+	first = p.ending.CompareAndSwap(false, true)
+	if first {
+		p.endings <- a
 	}
+	return first
 }
 
 // guarded calls f and powers the machine off if it fails: were pid 1 to end, the kernel would panic, and the reason be
