@@ -48,12 +48,12 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{r: bufio.NewReaderSize(r, 16<<10), under: r, seek: s}
 }
 
-// Between tells, after Next has failed, whether it failed on the first header of an archive behind another one, and where that
-// begins: something else than a cpio archive may follow there.
+// Between tells, after Next has failed, whether it failed on the first header of an archive behind another one, and
+// where that begins: something else than a cpio archive may follow there.
 func (r *Reader) Between() (offset int64, ok bool) { return r.last, r.started && !r.inside }
 
-// Next goes to the next entry, over what is left of the current body, and over trailers and the padding behind them. At the
-// end it returns [io.EOF], if at least one archive was there and the last one had its trailer.
+// Next goes to the next entry, over what is left of the current body, and over trailers and the padding behind them. At
+// the end it returns [io.EOF], if at least one archive was there and the last one had its trailer.
 func (r *Reader) Next() (Entry, error) {
 	if err := r.skip(r.left); err != nil {
 		return Entry{}, r.fail("body", err)

@@ -56,8 +56,8 @@ func NewWriter(w io.Writer) *Writer {
 // Size is the number of bytes written so far.
 func (w *Writer) Size() int64 { return w.off }
 
-// Dir adds a folder with the nine permission bits (and setuid, setgid, sticky as in st_mode) of perm. A folder that is there already, made as
-// somebody's parent or by an earlier call, is no error: the kernel gives it the later mode.
+// Dir adds a folder with the nine permission bits (and setuid, setgid, sticky as in st_mode) of perm. A folder that is
+// there already, made as somebody's parent or by an earlier call, is no error: the kernel gives it the later mode.
 func (w *Writer) Dir(name string, perm uint32) error {
 	name, err := clean(name)
 	if err != nil {

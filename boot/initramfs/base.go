@@ -109,7 +109,8 @@ func (b *Base) fill() error {
 }
 
 // Load gives the files, as paths in the guest, that the named modules and all that they need are loaded from, in order.
-// The names are those of the sets. What is built in, or optional and missing, is left out; a name that no set had is an error.
+// The names are those of the sets. What is built in, or optional and missing, is left out; a name that no set had is an
+// error.
 func (a *Archive) Load(names ...string) ([]string, error) {
 	need := map[string]bool{}
 	for _, name := range names {

@@ -59,12 +59,12 @@ func (b Base) key() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// A cache is a folder with a folder per key. A key's folder appears by a rename, complete; so a reader needs no lock, and
-// two makers of the same archive do no harm to each other.
+// A cache is a folder with a folder per key. A key's folder appears by a rename, complete; so a reader needs no lock,
+// and two makers of the same archive do no harm to each other.
 type cache struct{ dir string }
 
-// get gives the archive of a key; fs.ErrNotExist says that it has to be made, or that somebody has damaged it and it has to be
-// made again.
+// get gives the archive of a key; fs.ErrNotExist says that it has to be made, or that somebody has damaged it and it
+// has to be made again.
 func (c cache) get(key string) (*Archive, error) {
 	dir := filepath.Join(c.dir, key)
 	data, err := os.ReadFile(filepath.Join(dir, describing))

@@ -23,9 +23,9 @@ var compressions = []struct{ name, magic string }{
 	{"zstd", "\x28\xb5\x2f\xfd"},
 }
 
-// Check tells what a user's initrd of size bytes is made of ("cpio", "gzip", "cpio+zstd", ...), or what is wrong with it. Uncompressed
-// archives are walked through, header by header. What is compressed is known by its first bytes only: reading all of it would
-// take longer than the boot, and the kernel says so on the console if it fails.
+// Check tells what a user's initrd of size bytes is made of ("cpio", "gzip", "cpio+zstd", ...), or what is wrong with
+// it. Uncompressed archives are walked through, header by header. What is compressed is known by its first bytes only:
+// reading all of it would take longer than the boot, and the kernel says so on the console if it fails.
 func Check(r io.ReaderAt, size int64) (format string, err error) {
 	head := make([]byte, 16)
 	n, err := r.ReadAt(head, 0)

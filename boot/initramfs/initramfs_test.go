@@ -51,7 +51,8 @@ func program(t testing.TB, m elf.Machine, interp bool) string {
 	return file
 }
 
-// modules writes a module tree for a kernel 1.2.3. Modules are no more than the first bytes of one: nobody looks further here.
+// modules writes a module tree for a kernel 1.2.3. Modules are no more than the first bytes of one: nobody looks
+// further here.
 func modules(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "1.2.3")

@@ -48,8 +48,8 @@ func TestSetsFitTheirKernels(t *testing.T) {
 	}
 }
 
-// TestKernelUnpacks starts a distribution's kernel on a base archive and an overlay behind it, as a monitor puts them into
-// memory. What the kernel makes of them is the only judge of a format that has no checks of its own.
+// TestKernelUnpacks starts a distribution's kernel on a base archive and an overlay behind it, as a monitor puts them
+// into memory. What the kernel makes of them is the only judge of a format that has no checks of its own.
 func TestKernelUnpacks(t *testing.T) {
 	testenv.Need(t, testenv.QEMU, testenv.GuestKernel, testenv.Busybox, testenv.NotLab)
 	const script = `#!/bin/sh

@@ -30,8 +30,8 @@ type File struct {
 	Data []byte // the content, or a link's target
 }
 
-// Overlay makes the archive of one run: init's configuration at [ConfigPath], if there is one, and the files. It goes on the
-// page behind a base archive, and replaces files of the same names there.
+// Overlay makes the archive of one run: init's configuration at [ConfigPath], if there is one, and the files. It goes
+// on the page behind a base archive, and replaces files of the same names there.
 func Overlay(initJSON []byte, files ...File) ([]byte, error) {
 	size := len(initJSON)
 	for _, f := range files {
@@ -68,8 +68,8 @@ func Overlay(initJSON []byte, files ...File) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// AddTree reads the file or folder at src on the host for dst in the guest. A link at src itself is followed, links below it are kept
-// as they are; sockets, pipes and devices are refused.
+// AddTree reads the file or folder at src on the host for dst in the guest. A link at src itself is followed, links
+// below it are kept as they are; sockets, pipes and devices are refused.
 func AddTree(src, dst string) ([]File, error) {
 	var (
 		files []File

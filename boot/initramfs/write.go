@@ -20,7 +20,8 @@ import (
 	"tandem/boot/kmod"
 )
 
-// skeleton is there before init has mounted anything. The root itself is a tmpfs, which anybody may write to unless told.
+// skeleton is there before init has mounted anything. The root itself is a tmpfs, which anybody may write to unless
+// told.
 var skeleton = []struct {
 	name string
 	perm uint32
@@ -132,7 +133,8 @@ func addBusybox(ctx context.Context, w *cpio.Writer, file string) error {
 	return nil
 }
 
-// addModules adds the modules of the sets, decompressed, with the index files that modprobe reads, and describes them in a.
+// addModules adds the modules of the sets, decompressed, with the index files that modprobe reads, and describes them
+// in a.
 func addModules(ctx context.Context, w *cpio.Writer, b Base, a *Archive) error {
 	tree, err := kmod.Open(b.ModulesDir)
 	if err != nil {

@@ -65,8 +65,8 @@ func decompress(data []byte, suffix string, limit int) ([]byte, error) {
 	return out, nil
 }
 
-// checkXZ bounds the dictionary that the first block asks for, because the decoder allocates it before it has seen a byte of
-// data. The .xz file format, 3.1: a block header starts behind the 12 bytes of the stream header.
+// checkXZ bounds the dictionary that the first block asks for, because the decoder allocates it before it has seen a
+// byte of data. The .xz file format, 3.1: a block header starts behind the 12 bytes of the stream header.
 func checkXZ(data []byte) error {
 	const stream, lzma2 = 12, 0x21
 	if len(data) < stream+2 {
@@ -90,7 +90,7 @@ func checkXZ(data []byte) error {
 			}
 		}
 	}
-	// Kernels are built with LZMA2 as the only filter, or behind a BCJ filter without properties; the decoder knows the former alone.
+	// scripts/Makefile.modinst calls xz with LZMA2 as the only filter, and the decoder knows no other.
 	if len(head) < 3 || head[0] != lzma2 || head[1] != 1 {
 		return fmt.Errorf("filter %#x is not LZMA2", head)
 	}

@@ -15,9 +15,9 @@ import (
 const maxModules = 100_000
 
 // Depmod writes modules.dep, modules.alias and modules.softdep for the tree in dir from the modules' own .modinfo, as
-// depmod(8) does. A module under updates/ or extra/ takes the place of the kernel's own of that name. A dependency that the
-// tree has not is written as a file of that name at the tree's top, which no line defines: [Tree.Resolve] then refuses
-// the module that needs it, and no other.
+// depmod(8) does. A module under updates/ or extra/ takes the place of the kernel's own of that name. A dependency that
+// the tree has not is written as a file of that name at the tree's top, which no line defines: [Tree.Resolve] then
+// refuses the module that needs it, and no other.
 func Depmod(dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -139,7 +139,8 @@ func builtins(root *os.Root) (map[string]bool, error) {
 	return t.builtin, t.parseBuiltin(data)
 }
 
-// WriteDep writes the lines of modules.dep for some of the tree's modules: all that each needs, the last to be loaded first.
+// WriteDep writes the lines of modules.dep for some of the tree's modules: all that each needs, the last to be loaded
+// first.
 func (t *Tree) WriteDep(b *bytes.Buffer, modules []Module) error {
 	for _, m := range modules {
 		deps, err := t.closure(m.Name)

@@ -30,8 +30,9 @@ func kernels(t *testing.T) []string {
 	return trees
 }
 
-// TestOrderGivesSymbols holds the order against what the kernel's loader does: it refuses a module whose undefined symbols are not
-// exported by the kernel or a module that is there. depends= is made by modpost, so this checks it by other means.
+// TestOrderGivesSymbols holds the order against what the kernel's loader does: it refuses a module whose undefined
+// symbols are not exported by the kernel or a module that is there. depends= is made by modpost, so this checks it by
+// other means.
 func TestOrderGivesSymbols(t *testing.T) {
 	for _, dir := range kernels(t) {
 		tr, err := Open(dir)

@@ -22,7 +22,8 @@ type Module struct {
 	Path string `json:"path"`
 	// Deps are the names of the modules that must be loaded before.
 	Deps []string `json:"deps,omitempty"`
-	// Pre and Post are the soft dependencies: loaded before and after if there, and no error if not. They may be aliases.
+	// Pre and Post are the soft dependencies: loaded before and after if there, and no error if not. They may be
+	// aliases.
 	Pre  []string `json:"pre,omitempty"`
 	Post []string `json:"post,omitempty"`
 }

@@ -41,7 +41,8 @@ func (t *Tree) Has(name string) (there, builtin bool) {
 }
 
 // lookup finds what a name stands for: a module, something built in, or the modules with an alias that fits. An alias
-// that something built in answers to needs no module: others that fit are faster variants for some processors (crc32c_intel).
+// that something built in answers to needs no module: others that fit are faster variants for some processors
+// (crc32c_intel).
 func (t *Tree) lookup(name string) (modules []string, builtin bool) {
 	n := Name(name)
 	if _, ok := t.modules[n]; ok {
@@ -130,7 +131,8 @@ func (r *resolver) module(name, by string) error {
 	return nil
 }
 
-// try adds what a name stands for as far as it can be had, and tells whether that was all of it. What failed leaves no trace.
+// try adds what a name stands for as far as it can be had, and tells whether that was all of it. What failed leaves no
+// trace.
 func (r *resolver) try(name string) bool {
 	modules, builtin := r.tree.lookup(name)
 	all := builtin || len(modules) > 0

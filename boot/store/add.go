@@ -18,8 +18,8 @@ const (
 	replace
 )
 
-// add makes a kernel in a temporary folder, indexes its modules, and puts it into the store by a rename. make fills the folder and gives the name.
-// The caller holds the lock.
+// add makes a kernel in a temporary folder, indexes its modules, and puts it into the store by a rename. make fills the
+// folder and gives the name. The caller holds the lock.
 func (s *Store) add(build func(dir *os.Root) (name string, r record, err error), progress Progress, existing int) (Kernel, error) {
 	temp, err := os.MkdirTemp(s.dir, tempPrefix)
 	if err != nil {

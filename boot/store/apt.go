@@ -98,7 +98,8 @@ func aptShow(ctx context.Context, pkg string) (stanza, error) {
 	return s, nil
 }
 
-// aptIndexEmpty tells whether apt knows of no archive at all: lists come with `apt-get update`, and images of containers ship without.
+// aptIndexEmpty tells whether apt knows of no archive at all: lists come with `apt-get update`, and images of
+// containers ship without.
 func aptIndexEmpty(ctx context.Context) (bool, error) {
 	out, err := run(ctx, "apt-get", "indextargets", "--format", "$(FILENAME)", "Created-By: Packages")
 	if err != nil {

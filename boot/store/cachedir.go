@@ -6,7 +6,8 @@ import (
 	"path/filepath"
 )
 
-// CacheDir is where tandem keeps what it can make again: $TANDEM_CACHE, or "tandem" in the user's cache folder. It may not be there yet.
+// CacheDir is where tandem keeps what it can make again: $TANDEM_CACHE, or "tandem" in the user's cache folder. It may
+// not be there yet.
 func CacheDir() (string, error) {
 	if dir := os.Getenv("TANDEM_CACHE"); dir != "" {
 		abs, err := filepath.Abs(dir)

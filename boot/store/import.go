@@ -16,8 +16,9 @@ import (
 	"tandem/boot"
 )
 
-// Import keeps a kernel of the user's: a bzImage or vmlinux with the modules in modulesDir (a /lib/modules/RELEASE; empty is none), or a Debian
-// package with both. An empty name is the kernel's release. A name that is taken is refused with [ErrExists]. progress may be nil.
+// Import keeps a kernel of the user's: a bzImage or vmlinux with the modules in modulesDir (a /lib/modules/RELEASE;
+// empty is none), or a Debian package with both. An empty name is the kernel's release. A name that is taken is refused
+// with [ErrExists]. progress may be nil.
 func (s *Store) Import(ctx context.Context, file, name, modulesDir string, progress Progress) (Kernel, error) {
 	k, err := s.importFile(ctx, file, name, modulesDir, quiet(progress))
 	if err != nil {
@@ -150,7 +151,8 @@ func importImage(ctx context.Context, dir *os.Root, file, modulesDir string, pro
 	return release, copyModules(ctx, dir, base, progress)
 }
 
-// bannerRelease finds linux_banner, "Linux version RELEASE (who built it) ...", in an uncompressed kernel; empty if there is none.
+// bannerRelease finds linux_banner, "Linux version RELEASE (who built it) ...", in an uncompressed kernel; empty if
+// there is none.
 func bannerRelease(r io.Reader) (string, error) {
 	const prefix, longest = "Linux version ", 80
 	in := bufio.NewReaderSize(r, 1<<20)

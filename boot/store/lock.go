@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock keeps other processes, and other goroutines, from changing the store, and waits for them. The kernel drops a flock(2) with its
-// holder, so there is no stale one.
+// lock keeps other processes, and other goroutines, from changing the store, and waits for them. The kernel drops a
+// flock(2) with its holder, so there is no stale one.
 func (s *Store) lock() (unlock func(), err error) { return s.lockContext(context.Background(), nil) }
 
 // lockContext is lock that gives up with ctx; waiting is called once if the lock is not free.

@@ -17,8 +17,8 @@ import (
 var ErrVerify = errors.New("does not match its recorded digest")
 
 // Pull downloads the kernel that a package of the distribution stands for, with apt, unpacks it without root, and keeps
-// it under its release's name. A version that the store has already is not downloaded again. name is a meta package such as
-// [LabPackage], or a kernel's own package; empty is [GuestPackage]. progress may be nil.
+// it under its release's name. A version that the store has already is not downloaded again. name is a meta package
+// such as [LabPackage], or a kernel's own package; empty is [GuestPackage]. progress may be nil.
 func (s *Store) Pull(ctx context.Context, name string, progress Progress) (Kernel, error) {
 	if name == "" {
 		name = GuestPackage
@@ -87,8 +87,8 @@ func (s *Store) renamed(k Kernel, pkg string) (Kernel, error) {
 	return s.Get(k.Name)
 }
 
-// resolvePackage follows a meta package to the package that has the kernel's image, and tells which packages make up the
-// kernel: Ubuntu has the modules in one of their own.
+// resolvePackage follows a meta package to the package that has the kernel's image, and tells which packages make up
+// the kernel: Ubuntu has the modules in one of their own.
 func resolvePackage(ctx context.Context, name string) (image stanza, parts []stanza, err error) {
 	const prefix = "linux-image-"
 	for hop := 0; ; hop++ {

@@ -60,11 +60,12 @@ type record struct {
 	Added   time.Time `json:"added"`
 }
 
-// Progress is told what Pull and Import are doing; done and total are bytes of it, and total is 0 where nobody knows it. Calls come from one goroutine at a time.
+// Progress is told what Pull and Import are doing; done and total are bytes of it, and total is 0 where nobody knows
+// it. Calls come from one goroutine at a time.
 type Progress func(step string, done, total int64)
 
-// A Store is a folder of kernels. All of its methods may be called at the same time, by any number of processes: those that change it
-// take a lock, and a kernel appears and disappears whole, by a rename.
+// A Store is a folder of kernels. All of its methods may be called at the same time, by any number of processes: those
+// that change it take a lock, and a kernel appears and disappears whole, by a rename.
 type Store struct{ dir string }
 
 // Open gives the store in dir, which is made if it is not there; empty is "kernels" in [CacheDir].
@@ -98,8 +99,9 @@ func (s *Store) List() ([]Kernel, error) {
 	return kernels, nil
 }
 
-// Get gives the kernel of that name; else the newest one of that release, or that was pulled as a package of that name. An empty name is the
-// default: what SetDefault chose, else the newest [GuestPackage], else the newest that is no [LabPackage], else the newest.
+// Get gives the kernel of that name; else the newest one of that release, or that was pulled as a package of that name.
+// An empty name is the default: what SetDefault chose, else the newest [GuestPackage], else the newest that is no
+// [LabPackage], else the newest.
 func (s *Store) Get(name string) (Kernel, error) {
 	kernels, err := s.list()
 	if err != nil {

@@ -30,8 +30,8 @@ var ErrPackage = errors.New("malformed package")
 // ErrTooLarge tells a package that would unpack to more than any kernel has.
 var ErrTooLarge = errors.New("unpacks to too much")
 
-// An unpacker takes a kernel's files out of packages: image, configuration, symbols, modules. All else in them is passed
-// over. Everything is written below one folder through an os.Root, so no name and no link leads out of it.
+// An unpacker takes a kernel's files out of packages: image, configuration, symbols, modules. All else in them is
+// passed over. Everything is written below one folder through an os.Root, so no name and no link leads out of it.
 type unpacker struct {
 	dir     *os.Root
 	release string // of the modules
