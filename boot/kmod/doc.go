@@ -16,7 +16,7 @@
 //	└───────────────────────────┘
 //
 // Debian runs depmod when a package is installed, so a package that is only unpacked has none of the last three:
-// [Depmod] makes them. modpost(8) has written the full list of direct dependencies into depends= when the kernel was
+// [Depmod] makes them. modpost has written the full list of direct dependencies into depends= when the kernel was
 // built, so no symbol table needs reading.
 //
 // [Open] reads the index, [Tree.Resolve] turns wanted names into files in load order, and [Tree.ReadModule] gives a
