@@ -121,7 +121,7 @@ func TestMMIODevice(t *testing.T) {
 	g.waitUsed()
 	// The interrupt's cause is set after the used index.
 	loop := g.Len()
-	g.load32(base+mmioInterrupt).emit(0xA8, 1, 0x74, byte(loop-g.Len()-4)) // test al, 1; jz back
+	g.load32(base+mmioInterrupt).emit(0xA8, 1).jz(loop) // test al, 1
 	g.sendEAX()
 	g.store32(base+mmioInterruptAck, 1)
 	g.load32(base + mmioInterrupt).sendEAX()
@@ -187,11 +187,11 @@ func TestPCIDevice(t *testing.T) {
 func TestMSI(t *testing.T) {
 	const vector, idt, gdt = 0x40, 0x4000, 0x5000
 	g := protected32()
-	g.emit(0x0F, 0x01, 0x15).imm(0x5800)      // lgdt [0x5800]
-	g.emit(0x0F, 0x01, 0x1D).imm(0x4800)      // lidt [0x4800]
-	g.store32(layout.LAPIC+0xF0, 0x1FF)       // enable the local APIC
-	g.outb(layout.COM1, 'R').emit(0xFB, 0xF4) // ready; sti; hlt
-	g.emit(0xEB, 0xFD)                        // jmp to the hlt
+	g.emit(0x0F, 0x01, 0x15).imm(0x5800) // lgdt [0x5800]
+	g.emit(0x0F, 0x01, 0x1D).imm(0x4800) // lidt [0x4800]
+	g.store32(layout.LAPIC+0xF0, 0x1FF)  // enable the local APIC
+	g.outb(layout.COM1, 'R').emit(0xFB)  // ready; sti
+	g.jmp(g.emit(0xF4).Len() - 1)        // hlt, again and again
 	handler := uint32(codeGPA + g.Len())
 	g.print("!").powerOff()
 

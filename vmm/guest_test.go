@@ -39,9 +39,6 @@ func (a *asm) outl(port uint16, v uint32) *asm {
 	return a.emit(0xBA).imm(uint32(port)).emit(0xB8).imm(v).emit(0xEF)
 }
 
-// inb reads a byte from a port into AL.
-func (a *asm) inb(port uint16) *asm { return a.emit(0xBA).imm(uint32(port)).emit(0xEC) }
-
 // inl reads four bytes from a port into EAX, in 32-bit code.
 func (a *asm) inl(port uint16) *asm { return a.emit(0xBA).imm(uint32(port)).emit(0xED) }
 
@@ -71,6 +68,12 @@ func (a *asm) store16(addr, v uint16) *asm {
 func (a *asm) powerOff() *asm {
 	return a.outb(layout.SleepControl, layout.SleepTypeS5<<2|layout.SleepEnable).halt()
 }
+
+// jnz jumps back to an offset that Len gave, if the last result was not zero; jz if
+// it was, jmp always.
+func (a *asm) jnz(to int) *asm { return a.emit(0x75, byte(to-a.Len()-2)) }
+func (a *asm) jz(to int) *asm  { return a.emit(0x74, byte(to-a.Len()-2)) }
+func (a *asm) jmp(to int) *asm { return a.emit(0xEB, byte(to-a.Len()-2)) }
 
 // halt stops for good: cli; hlt; jmp to the hlt.
 func (a *asm) halt() *asm { return a.emit(0xFA, 0xF4, 0xEB, 0xFD) }

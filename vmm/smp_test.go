@@ -16,7 +16,7 @@ func TestSMP(t *testing.T) {
 	g.store32(layout.LAPIC+0x300, 0xC4500)            // INIT to all but self
 	g.store32(layout.LAPIC+0x300, 0xC4600|apCode>>12) // SIPI
 	loop := g.Len()
-	g.load32(counter).emit(0x3D).imm(cpus-1).emit(0x75, byte(loop-g.Len()-2-0))
+	g.load32(counter).emit(0x3D).imm(cpus - 1).jnz(loop)
 	g.powerOff()
 
 	ap := real16()

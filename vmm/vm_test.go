@@ -50,15 +50,12 @@ func TestSerialOutput(t *testing.T) {
 func TestSerialInput(t *testing.T) {
 	guest := real16()
 	guest.outb(layout.COM1+4, 2) // MCR: RTS
+	next := guest.Len()
 	guest.emit(0xBA).imm(layout.COM1 + 5)
-	loop := guest.Len()
-	guest.emit(0xEC, 0xA8, 0x01, 0x74, 0xFB) // in al, dx; test al, 1; jz back
-	guest.emit(0xBA).imm(layout.COM1)
-	guest.emit(0xEC, 0xEE) // in al, dx; out dx, al
-	guest.emit(0x3C, '.')  // cmp al, '.'
-	guest.emit(0x74, 0x05) // je past the jump back
-	guest.emit(0xBA).imm(layout.COM1 + 5)
-	guest.emit(0xEB, byte(loop-guest.Len()-2)) // jmp loop
+	poll := guest.Len()
+	guest.emit(0xEC, 0xA8, 0x01).jz(poll)              // in al, dx; test al, 1
+	guest.emit(0xBA).imm(layout.COM1).emit(0xEC, 0xEE) // in al, dx; out dx, al
+	guest.emit(0x3C, '.').jnz(next)                    // cmp al, '.'
 	guest.powerOff()
 
 	spec := guest.spec()
@@ -82,8 +79,7 @@ func TestBootTimer(t *testing.T) {
 
 func TestPauseResumeStop(t *testing.T) {
 	guest := protected32()
-	// inc dword [0x3000]; jmp back: progress that the test can see.
-	guest.emit(0xFF, 0x05).imm(0x3000).emit(0xEB, 0xF8)
+	guest.emit(0xFF, 0x05).imm(0x3000).jmp(0) // inc dword [0x3000]: progress that the test can see
 	vm := newVM(t, guest.spec())
 	counter := func() uint32 {
 		b, err := vm.Memory().Slice(0x3000, 4)
