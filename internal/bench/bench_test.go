@@ -21,11 +21,11 @@ func TestStampKernelIsAnELFWithAPVHEntry(t *testing.T) {
 		t.Fatalf("entry %#x, %d segments, want %#x and 2", file.Entry, len(file.Progs), stampGPA)
 	}
 	code := make([]byte, len(stampCode))
-	if _, err := file.Progs[0].ReadAt(code, 0); err != nil || string(code) != string(stampCode) {
-		t.Errorf("first segment holds %x, %v, want %x", code, err, stampCode)
+	if _, err := file.Progs[1].ReadAt(code, 0); err != nil || string(code) != string(stampCode) {
+		t.Errorf("loaded segment holds %x, %v, want %x", code, err, stampCode)
 	}
-	note := make([]byte, file.Progs[1].Filesz)
-	if _, err := file.Progs[1].ReadAt(note, 0); err != nil || string(note[12:16]) != "Xen\x00" {
+	note := make([]byte, file.Progs[0].Filesz)
+	if _, err := file.Progs[0].ReadAt(note, 0); err != nil || string(note[12:16]) != "Xen\x00" {
 		t.Errorf("note is %x, %v, want Xen's", note, err)
 	}
 }

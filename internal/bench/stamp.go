@@ -57,10 +57,11 @@ func writeStampKernel(dir string) (string, error) {
 		Type, Flags                                    uint32
 		Offset, VAddr, PAddr, FileSize, MemSize, Align uint64
 	}
-	code := uint64(len(stampCode))
-	binary.Write(&file, binary.LittleEndian, program{ptLoad, 5, stampOffset, stampGPA, stampGPA, code, code, 0x1000})
+	// The note comes first: gokvm takes every segment for notes until it finds the one that it wants.
 	size := uint64(note.Len())
 	binary.Write(&file, binary.LittleEndian, program{ptNote, 4, noteOffset, 0, 0, size, size, 4})
+	code := uint64(len(stampCode))
+	binary.Write(&file, binary.LittleEndian, program{ptLoad, 5, stampOffset, stampGPA, stampGPA, code, code, 0x1000})
 	file.Write(make([]byte, noteOffset-file.Len()))
 	file.Write(note.Bytes())
 	file.Write(make([]byte, stampOffset-file.Len()))
