@@ -3,7 +3,9 @@ package kvm_test
 import (
 	"encoding/binary"
 	"errors"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -141,12 +143,25 @@ func (g *guest) realModeGate(vector int, handler uint32) {
 
 func (g *guest) put64(at int, value uint64) { binary.LittleEndian.PutUint64(g.memory[at:], value) }
 
+// watchdog is how long a guest may run without an exit, before its test
+// fails instead of waiting forever.
+const watchdog = 30 * time.Second
+
 // run runs the guest to its next exit of type T, and fails on any other.
 func run[T kvm.Exit](t testing.TB, cpu *kvm.VCPU) T {
 	t.Helper()
+	if err := cpu.Bind(); err == nil { // else the test has bound it
+		defer cpu.Unbind()
+	}
+	var barked atomic.Bool
+	timer := time.AfterFunc(watchdog, func() {
+		barked.Store(true)
+		_ = cpu.Kick()
+	})
+	defer timer.Stop()
 	for {
 		exit, err := cpu.Run()
-		if errors.Is(err, kvm.ErrInterrupted) {
+		if errors.Is(err, kvm.ErrInterrupted) && !barked.Load() {
 			continue
 		}
 		must(t, err)
