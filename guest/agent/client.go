@@ -21,9 +21,6 @@ type Client struct {
 	agent   agentpb.AgentService
 }
 
-// maxStreams bounds what a guest that never closes a stream costs its host.
-const maxStreams = 16 << 10
-
 // NewClient begins a session on a byte stream and owns the stream from then on: it is closed with the Client, and if
 // there is an error. The guest may not be there yet, and the line may hold stale bytes: NewClient asks again until the
 // agent answers or ctx ends.
@@ -44,7 +41,7 @@ func NewClient(ctx context.Context, conn io.ReadWriteCloser) (*Client, error) {
 		mux.Close()
 		return nil, fmt.Errorf("agent: connect: %w", err)
 	}
-	c.control = ttrpc.NewClient(stream)
+	c.control = ttrpc.NewClient(newFrameConn(stream, frameResponse))
 	c.agent = agentpb.NewAgentClient(c.control)
 	return c, nil
 }

@@ -32,7 +32,7 @@ type command struct {
 	finished chan struct{}
 }
 
-// startCommand runs what a client asked for.
+// startCommand makes the command's streams and cgroup and starts its process.
 func startCommand(c *control, p *spec) (*command, error) {
 	x := &command{id: newExecID(), exited: make(chan struct{}), finished: make(chan struct{})}
 	var err error

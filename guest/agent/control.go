@@ -22,7 +22,7 @@ import (
 )
 
 // maxCommands bounds the commands of one control stream that have not been waited for.
-const maxCommands = 4096
+const maxCommands = 1024
 
 // maxSignal is _NSIG of asm/signal.h.
 const maxSignal = 64
@@ -59,7 +59,7 @@ func (c *control) serve(ctx context.Context, stream net.Conn) {
 	}
 	defer server.Close()
 	agentpb.RegisterAgentService(server, c)
-	server.Serve(ctx, listenOne(stream)) // always with an error: the stream's end
+	server.Serve(ctx, listenOne(newFrameConn(stream, frameRequest))) // always with an error: the stream's end
 }
 
 // surviving answers a handler's panic with an error: the agent is part of pid 1, and the machine would panic with it.
@@ -124,7 +124,7 @@ func (c *control) Start(_ context.Context, req *agentpb.StartRequest) (*agentpb.
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	command, err := startCommand(c, spec)
+	command, err := c.session.server.startCommand(c, spec)
 	if err != nil {
 		return &agentpb.StartResponse{Failure: failureOf(err), Text: err.Error()}, nil
 	}

@@ -73,6 +73,10 @@ type lineReader struct {
 	noise int // bytes that it may still read, if not negative
 }
 
+func newLineReader(r io.Reader, noise int) *lineReader {
+	return &lineReader{r: bufio.NewReader(r), noise: noise}
+}
+
 // next returns the next line that is a hail.
 func (l *lineReader) next() (hail, error) {
 	for {
@@ -111,7 +115,7 @@ func (l *lineReader) line() (string, error) {
 // greet is the client's half. It returns conn with what has been read ahead, ready for the session.
 func greet(ctx context.Context, conn io.ReadWriteCloser) (io.ReadWriteCloser, error) {
 	defer closeOn(ctx, conn)()
-	lines := &lineReader{r: bufio.NewReader(conn), noise: maxNoise}
+	lines := newLineReader(conn, maxNoise)
 	nonce := newNonce()
 	if err := repeatHello(conn, lines, nonce); err != nil {
 		return nil, greetError(ctx, err)
@@ -170,7 +174,7 @@ func awaitHail(lines *lineReader, verb, nonce string) error {
 
 // welcome is the server's half. It waits for a client for as long as the stream is open.
 func welcome(conn io.ReadWriteCloser) (io.ReadWriteCloser, error) {
-	lines := &lineReader{r: bufio.NewReader(conn), noise: -1}
+	lines := newLineReader(conn, -1)
 	var client string // the nonce of the client that said hello last
 	for {
 		h, err := lines.next()

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -196,7 +195,7 @@ func TestNoAgent(t *testing.T) {
 		host, guest := net.Pipe()
 		defer guest.Close()
 		go func() {
-			lines := &lineReader{r: bufio.NewReader(guest), noise: -1}
+			lines := newLineReader(guest, -1)
 			h, err := lines.next()
 			if err == nil {
 				io.WriteString(guest, hail{"2", verbHere, h.nonce}.String())
@@ -227,7 +226,7 @@ func TestServeEnds(t *testing.T) {
 
 func TestLineReader(t *testing.T) {
 	text := "first\n" + strings.Repeat("y", 2*maxLine) + "\n\nlast"
-	lines := &lineReader{r: bufio.NewReader(strings.NewReader(text)), noise: -1}
+	lines := newLineReader(strings.NewReader(text), -1)
 	for _, want := range []string{"first", strings.Repeat("y", maxLine), ""} {
 		if got, err := lines.line(); err != nil || got != want {
 			t.Errorf("line = %q, %v, want %q", got, err, want)
@@ -236,7 +235,7 @@ func TestLineReader(t *testing.T) {
 	if got, err := lines.line(); !errors.Is(err, io.EOF) {
 		t.Errorf("line = %q, %v, want %v", got, err, io.EOF)
 	}
-	lines = &lineReader{r: bufio.NewReader(bytes.NewReader(make([]byte, 100))), noise: 99}
+	lines = newLineReader(bytes.NewReader(make([]byte, 100)), 99)
 	if _, err := lines.line(); !errors.Is(err, ErrNoAgent) {
 		t.Errorf("line = %v, want %v", err, ErrNoAgent)
 	}

@@ -28,6 +28,8 @@ type Server struct {
 	Processes Processes
 	// End is asked to end the machine: it begins to, and returns. Nil refuses.
 	End func(Action) error
+
+	start func(*control, *spec) (*command, error) // startCommand, unless a test feeds it what must not run
 }
 
 // Processes starts processes and reports their end. It is *reap.Reaper in pid 1.
@@ -115,6 +117,9 @@ func (s *session) serve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if n := s.mux.NumStreams(); n > maxStreams {
+			return fmt.Errorf("%d streams are open", n)
+		}
 		streams.Go(func() { s.serveStream(ctx, stream) })
 	}
 }
@@ -135,6 +140,14 @@ func (s *session) serveStream(ctx context.Context, stream *yamux.Stream) {
 	if c := s.command(header.exec); c == nil || !c.attach(header.kind, stream) {
 		stream.Close()
 	}
+}
+
+// startCommand runs what a client asked for.
+func (s *Server) startCommand(c *control, p *spec) (*command, error) {
+	if s.start != nil {
+		return s.start(c, p)
+	}
+	return startCommand(c, p)
 }
 
 func (s *session) command(id execID) *command {

@@ -85,6 +85,9 @@ func readStreamHeader(r io.Reader) (h streamHeader, err error) {
 	return h, fmt.Errorf("unknown %v", h.kind)
 }
 
+// maxStreams bounds a session's streams, each of which can hold yamux's window of what nobody has read.
+const maxStreams = 4096
+
 // never is long enough for a paused machine, or one that a debugger holds.
 const never = 365 * 24 * time.Hour
 
