@@ -33,6 +33,8 @@ type Kind struct {
 	PCI  bool
 	// MSIX has the PCI driver use MSI-X, else it uses the pin.
 	MSIX bool
+	// ViaConfig has the PCI driver reach the BAR through configuration space.
+	ViaConfig bool
 	// Exits leaves out the doorbells: each kick comes to the window's handler.
 	Exits bool
 	// Direct is the data path "exit": see virtio.Notified.
@@ -44,6 +46,7 @@ func Kinds() []Kind {
 	return []Kind{
 		{Name: "pci-msix", PCI: true, MSIX: true},
 		{Name: "pci-intx", PCI: true},
+		{Name: "pci-config", PCI: true, MSIX: true, ViaConfig: true},
 		{Name: "pci-exits", PCI: true, MSIX: true, Exits: true},
 		{Name: "pci-direct", PCI: true, MSIX: true, Direct: true},
 		{Name: "mmio"},
@@ -62,6 +65,8 @@ type Guest struct {
 	Dev   virtio.Device
 	Line  *Line
 	Rings []*Ring
+
+	Function *pci.Function // nil for a Kind that is not PCI
 
 	free uint64
 
@@ -92,9 +97,14 @@ func New(t testing.TB, k Kind, dev virtio.Device, opt Options) *Guest {
 			t.Fatalf("pci.New: %v", err)
 		}
 		t.Cleanup(func() { g.close(f.Close()) })
-		if g.Registers, err = NewPCI(g.Host, f, pciBase, g.Line, k.MSIX); err != nil {
+		driver, err := NewPCI(g.Host, f, pciBase, g.Line, k.MSIX)
+		if err != nil {
 			t.Fatalf("find the function: %v", err)
 		}
+		if k.ViaConfig {
+			driver.ViaConfig()
+		}
+		g.Registers, g.Function = driver, f
 		return g
 	}
 	m, err := mmio.New(dev, g.Mem, g.Host, mmioBase, g.Line, mmio.Options{

@@ -19,14 +19,16 @@ type Host struct {
 	// NoDoorbells and NoMSI take away what a machine may not have. Set them
 	// before a transport is plugged in.
 	NoDoorbells, NoMSI bool
+	// Trace, if not nil, is told of each Read (before it is answered) and
+	// Write.
+	Trace func(write bool, addr uint64, p []byte)
 
 	mu        sync.Mutex
 	windows   []mapping
 	doorbells map[virtio.Doorbell]*eventfd.FD
 	msis      []*MSI
 
-	// Exits counts the accesses that reached a handler.
-	exits int
+	exits int // accesses that reached a handler
 }
 
 type mapping struct {
@@ -116,6 +118,9 @@ func (h *Host) MSI() (virtio.MSI, error) {
 // Read is a processor's load from a bus. Where nothing is mapped, it gives all
 // ones.
 func (h *Host) Read(bus virtio.Bus, addr uint64, p []byte) {
+	if h.Trace != nil {
+		h.Trace(false, addr, p)
+	}
 	m, ok := h.find(bus, addr, len(p))
 	if !ok {
 		for i := range p {
@@ -128,6 +133,9 @@ func (h *Host) Read(bus virtio.Bus, addr uint64, p []byte) {
 
 // Write is a processor's store to a bus. A doorbell takes it if one matches.
 func (h *Host) Write(bus virtio.Bus, addr uint64, p []byte) {
+	if h.Trace != nil {
+		h.Trace(true, addr, p)
+	}
 	if e := h.rung(bus, addr, p); e != nil {
 		_ = e.Signal() // closed: nobody is there to wake
 		return
@@ -188,6 +196,13 @@ func (h *Host) Windows() []virtio.Window {
 	}
 	slices.SortFunc(list, func(a, b virtio.Window) int { return cmp.Compare(a.Addr, b.Addr) })
 	return list
+}
+
+// Doorbells is how many doorbells are bound.
+func (h *Host) Doorbells() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.doorbells)
 }
 
 // CheckEmpty fails the test if a transport left something behind.

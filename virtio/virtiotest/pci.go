@@ -35,8 +35,9 @@ type PCI struct {
 	pba     uint64
 	notify  uint64 // notify_off_multiplier
 
-	useMSIX bool
-	isr     isrWaiter
+	useMSIX   bool
+	viaConfig bool
+	isr       isrWaiter
 }
 
 const (
@@ -67,6 +68,13 @@ func NewPCI(h *Host, c Config, base uint64, line *Line, msix bool) (*PCI, error)
 		return uint32(b[0])
 	}}
 	return p, nil
+}
+
+// ViaConfig has the driver reach the BAR through configuration space alone
+// (virtio 1.2, section 4.1.4.9), and turns memory decoding off.
+func (p *PCI) ViaConfig() {
+	p.viaConfig = true
+	p.Put16(0x04, 0x4)
 }
 
 // Move writes the BAR.
@@ -141,11 +149,44 @@ func (p *PCI) parse() error {
 }
 
 func (p *PCI) read(kind uint8, off uint64, b []byte) {
-	p.Host.Read(virtio.MMIO, p.BAR+p.Caps[kind].Offset+off, b)
+	p.readBAR(p.Caps[kind].Offset+off, b)
 }
 
 func (p *PCI) write(kind uint8, off uint64, b []byte) {
-	p.Host.Write(virtio.MMIO, p.BAR+p.Caps[kind].Offset+off, b)
+	p.writeBAR(p.Caps[kind].Offset+off, b)
+}
+
+func (p *PCI) readBAR(off uint64, b []byte) {
+	if !p.viaConfig {
+		p.Host.Read(virtio.MMIO, p.BAR+off, b)
+		return
+	}
+	p.pieces(off, b, func(b []byte) { p.Config.ConfigRead(p.Caps[capAccess].At+16, b) })
+}
+
+func (p *PCI) writeBAR(off uint64, b []byte) {
+	if !p.viaConfig {
+		p.Host.Write(virtio.MMIO, p.BAR+off, b)
+		return
+	}
+	p.pieces(off, b, func(b []byte) { p.Config.ConfigWrite(p.Caps[capAccess].At+16, b) })
+}
+
+// pieces points the window in configuration space at each aligned piece of an
+// access.
+func (p *PCI) pieces(off uint64, b []byte, do func([]byte)) {
+	at := p.Caps[capAccess].At
+	for len(b) > 0 {
+		n := 4
+		for uint64(n) > uint64(len(b)) || off%uint64(n) != 0 {
+			n /= 2
+		}
+		p.Config.ConfigWrite(at+4, []byte{0})
+		p.Put32(at+8, uint32(off))
+		p.Put32(at+12, uint32(n))
+		do(b[:n])
+		b, off = b[n:], off+uint64(n)
+	}
 }
 
 func (p *PCI) get16(off uint64) uint16 {
@@ -305,13 +346,13 @@ func (p *PCI) Mask(v int, masked bool) {
 }
 
 func (p *PCI) putTable(v int, off uint64, x uint32) {
-	p.Host.Write(virtio.MMIO, p.BAR+p.table+16*uint64(v)+off, binary.LittleEndian.AppendUint32(nil, x))
+	p.writeBAR(p.table+16*uint64(v)+off, binary.LittleEndian.AppendUint32(nil, x))
 }
 
 // Pending is a vector's pending bit.
 func (p *PCI) Pending(v int) bool {
 	var b [8]byte
-	p.Host.Read(virtio.MMIO, p.BAR+p.pba+uint64(v)/64*8, b[:])
+	p.readBAR(p.pba+uint64(v)/64*8, b[:])
 	return binary.LittleEndian.Uint64(b[:])>>(v%64)&1 != 0
 }
 

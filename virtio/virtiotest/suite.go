@@ -398,8 +398,11 @@ func (s Suite) randomRegisters(g *Guest) {
 			if p.MSIX != 0 {
 				p.Put16(p.MSIX+2, 0)
 			}
-			p.Put16(0x04, 0x6)
 			p.Move(p.BAR)
+			p.Put16(0x04, 0x6)
+			if g.Kind.ViaConfig {
+				p.ViaConfig()
+			}
 		}
 	}
 	g.Start(^uint64(0), 16)
