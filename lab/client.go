@@ -24,7 +24,7 @@ func connect(ctx context.Context, o Options, w want) (*lineConn, State, error) {
 		return nil, State{}, err
 	}
 	o.Dir = string(d)
-	for {
+	for started := 0; ; {
 		conn, state, err := d.dial(ctx, w)
 		if err == nil {
 			state, err = conn.awaitReady(ctx, state, o.Progress)
@@ -33,8 +33,18 @@ func connect(ctx context.Context, o Options, w want) (*lineConn, State, error) {
 			}
 			conn.Close()
 		}
+		if started > 0 {
+			// A supervisor that fails may be gone before it has answered anybody.
+			if failure, err := os.ReadFile(d.file(failureFile)); err == nil {
+				return nil, State{}, errors.New(string(failure))
+			}
+		}
 		switch {
 		case errors.Is(err, ErrNotRunning):
+			if started == maxStarts {
+				return nil, State{}, d.startError()
+			}
+			started++
 			if err := d.start(ctx, o); err != nil {
 				return nil, State{}, err
 			}
@@ -46,6 +56,18 @@ func connect(ctx context.Context, o Options, w want) (*lineConn, State, error) {
 			return nil, State{}, err
 		}
 	}
+}
+
+// maxStarts is how many labs are started until one says how it fares. More than one may be needed: somebody else may end
+// the first.
+const maxStarts = 3
+
+// startError is for supervisors that end before they have said anything.
+func (d dir) startError() error {
+	text, _ := os.ReadFile(d.file(logFile))
+	said := &tail{}
+	_, _ = said.Write(text)
+	return fmt.Errorf("the supervisor ends as soon as it is started:%v", said)
 }
 
 // errGone is a lab that was on its way down, for a reason of its own, when it was asked for something.
@@ -127,23 +149,17 @@ const stopLimit = 15 * time.Second
 func (d dir) down(ctx context.Context) error {
 	stop, cancel := context.WithTimeout(ctx, stopLimit)
 	defer cancel()
-	conn, _, err := d.dial(stop, wantStop)
-	running := err == nil
-	if running {
-		err = conn.drain(stop)
-		conn.Close()
-	}
-	switch {
-	case errors.Is(err, ErrNotRunning), errors.Is(err, errGone), err == nil:
-	case ctx.Err() == nil && stop.Err() != nil: // it hangs
-	default:
+	running, err := d.stop(stop)
+	if err != nil && (ctx.Err() != nil || stop.Err() == nil) {
 		return err
 	}
-	if err := d.awaitGone(stop); err != nil {
-		if ctx.Err() != nil {
+	if err != nil { // it hangs
+		r, err := d.readRecord()
+		if err != nil {
 			return err
 		}
-		if err := d.kill(); err != nil {
+		// Its QEMU dies with it.
+		if err := r.Supervisor.kill(ctx); err != nil {
 			return err
 		}
 	}
@@ -154,6 +170,35 @@ func (d dir) down(ctx context.Context) error {
 		return ErrNotRunning
 	}
 	return nil
+}
+
+// stop tells the supervisor to go down, and waits until it has ended. It tells whether there was one.
+func (d dir) stop(ctx context.Context) (running bool, err error) {
+	conn, state, err := d.dial(ctx, wantStop)
+	switch {
+	case errors.Is(err, ErrNotRunning), errors.Is(err, errGone):
+		return false, d.awaitGone(ctx)
+	case err != nil:
+		return true, err
+	}
+	defer conn.Close()
+	// The lock goes a moment before the process does, and so does the connection.
+	supervisor, err := identify(state.Supervisor)
+	if err != nil {
+		return true, d.awaitGone(ctx)
+	}
+	if err := conn.drain(ctx); err != nil {
+		return true, err
+	}
+	if err := d.awaitGone(ctx); err != nil {
+		return true, err
+	}
+	fd, err := supervisor.open()
+	if fd == nil {
+		return true, err
+	}
+	defer fd.Close()
+	return true, awaitEnd(ctx, fd)
 }
 
 // drain reads until the other end closes the connection.
@@ -167,15 +212,6 @@ func (c *lineConn) drain(ctx context.Context) error {
 		err = nil
 	}
 	return err
-}
-
-// kill ends a supervisor that does not answer. Its QEMU dies with it.
-func (d dir) kill() error {
-	r, err := d.readRecord()
-	if err != nil {
-		return err
-	}
-	return r.Supervisor.kill()
 }
 
 // tidy removes what a supervisor that is gone has left, if no other one has come.
@@ -196,21 +232,20 @@ func (d dir) tidy(ctx context.Context) error {
 		return err
 	}
 	defer supervisor.Close()
-	if err := d.clean(supervisor); err != nil {
+	if err := d.clean(ctx, supervisor); err != nil {
 		return err
 	}
-	_ = os.Remove(d.file(failureFile))
 	d.remove()
 	return nil
 }
 
-// failure is why the lab died that this user's last command ran in, if it did.
-func (d dir) failure() error {
-	text, err := os.ReadFile(d.file(failureFile))
+// died is the error of who used a lab that is gone, with the reason if one is on record.
+func (d dir) died() error {
+	reason, err := os.ReadFile(d.file(failureFile))
 	if err != nil {
 		return ErrDied
 	}
-	return fmt.Errorf("%w: %s", ErrDied, text)
+	return fmt.Errorf("%w: %s", ErrDied, reason)
 }
 
 // closeOn closes c when ctx ends, which is what ends a Read or Write of it. The function that it returns calls that off.

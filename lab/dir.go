@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -109,16 +110,16 @@ func checkOwned(path string, info fs.FileInfo, private bool) error {
 
 // clean ends what a supervisor that died has left, and removes its files but the record, which is the caller's lock.
 // The caller holds both locks.
-func (d dir) clean(supervisor *os.File) error {
+func (d dir) clean(ctx context.Context, supervisor *os.File) error {
 	var r record
 	switch err := json.NewDecoder(supervisor).Decode(&r); {
 	case err != nil: // empty, or cut short by the supervisor's death: it had not started QEMU yet
 	case r.QEMU.PID != 0:
-		if err := r.QEMU.kill(); err != nil {
+		if err := r.QEMU.kill(ctx); err != nil {
 			return err
 		}
 	}
-	for _, name := range []string{socketFile, consoleFile, logFile} {
+	for _, name := range []string{socketFile, consoleFile, logFile, failureFile} {
 		if err := os.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -2,11 +2,13 @@ package lab
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,30 +48,67 @@ func parseStart(stat []byte) (uint64, error) {
 }
 
 // kill ends the process and waits until it is gone. One that is gone already is no error.
-func (p process) kill() error {
-	fd, err := unix.PidfdOpen(p.PID, 0)
+func (p process) kill(ctx context.Context) error {
+	fd, err := p.open()
+	if fd == nil {
+		return err
+	}
+	defer fd.Close()
+	if err := sendKill(fd); err != nil {
+		return fmt.Errorf("kill process %d: %w", p.PID, err)
+	}
+	return awaitEnd(ctx, fd)
+}
+
+// open returns a descriptor of the process (pidfd_open(2)), or nil if it is gone.
+func (p process) open() (*os.File, error) {
+	fd, err := unix.PidfdOpen(p.PID, unix.PIDFD_NONBLOCK)
 	if errors.Is(err, unix.ESRCH) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("open process %d: %w", p.PID, err)
+		return nil, fmt.Errorf("open process %d: %w", p.PID, err)
 	}
-	defer unix.Close(fd)
+	f := os.NewFile(uintptr(fd), fmt.Sprintf("pidfd of %d", p.PID))
 	// The descriptor holds on to whoever has the number now; only then is it safe to ask who that is.
 	now, err := identify(p.PID)
-	if errors.Is(err, os.ErrNotExist) || err == nil && now != p {
-		return nil
+	switch {
+	case err == nil && now == p:
+		return f, nil
+	case err == nil, errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ESRCH):
+		err = nil
 	}
+	f.Close()
+	return nil, err
+}
+
+func sendKill(pidfd *os.File) error {
+	conn, err := pidfd.SyscallConn()
 	if err != nil {
 		return err
 	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("kill process %d: %w", p.PID, err)
+	var sent error
+	err = conn.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
+	if errors.Is(sent, unix.ESRCH) {
+		return nil
 	}
-	ended := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	for {
-		if _, err := unix.Poll(ended, -1); !errors.Is(err, unix.EINTR) {
-			return err
-		}
+	return errors.Join(err, sent)
+}
+
+// awaitEnd waits for the end of a process: its descriptor is readable from then on.
+func awaitEnd(ctx context.Context, pidfd *os.File) error {
+	conn, err := pidfd.SyscallConn()
+	if err != nil {
+		return err
 	}
+	defer context.AfterFunc(ctx, func() { pidfd.SetReadDeadline(time.Unix(1, 0)) })()
+	err = conn.Read(func(fd uintptr) bool {
+		state := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(state, 0)
+		return err == nil && n == 1
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"tandem/guest/agent"
 )
@@ -119,17 +120,15 @@ func (p *Process) Wait() error { return p.session.explain(p.Cmd.Wait()) }
 
 // explain gives the lab's end as the cause of what failed because of it.
 func (s *Session) explain(err error) error {
-	if err == nil {
-		return nil
+	if !errors.Is(err, agent.ErrClosed) {
+		return err
 	}
+	// The command's streams end before the session does, which the supervisor closes when it has put on record why.
 	select {
 	case <-s.agent.Done():
-		if errors.Is(err, agent.ErrClosed) {
-			return fmt.Errorf("lab: %w", s.dir.failure())
-		}
-	default:
+	case <-time.After(stopLimit):
 	}
-	return err
+	return fmt.Errorf("lab: %w", s.dir.died())
 }
 
 // Exec runs a command in the lab and waits for it; a lab is started if none is up. Its error is agent.Cmd's:

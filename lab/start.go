@@ -44,7 +44,7 @@ func (d dir) start(ctx context.Context, o Options) error {
 		return err
 	}
 	defer supervisor.Close()
-	if err := d.clean(supervisor); err != nil {
+	if err := d.clean(ctx, supervisor); err != nil {
 		return fmt.Errorf("clean up after a dead supervisor: %w", err)
 	}
 	if err := d.spawn(supervisor, o); err != nil {

@@ -19,16 +19,20 @@ type supervisor struct {
 	record   *os.File // whose lock is the supervisor's
 	listener net.Listener
 
-	stop     context.CancelCauseFunc // tells the supervisor to go down
-	released chan struct{}           // closed when the lab's fate is on record, and clients may hear of its end
-	handlers sync.WaitGroup
-	machine  *machine // set before the phase is Ready
+	bootMachine bootFunc
+	stop        context.CancelCauseFunc // tells the supervisor to go down
+	released    chan struct{}           // closed when the lab's fate is on record, and clients may hear of its end
+	handlers    sync.WaitGroup
+	machine     *machine // set before the phase is Ready
 
 	mu      sync.Mutex
 	state   State
 	changed chan struct{} // closed at the next change of state
 	idle    *time.Timer   // runs while nobody uses a lab that is ready
 }
+
+// bootFunc makes the machine of a lab and returns when its agent answers.
+type bootFunc func(context.Context, *supervisor) (*machine, error)
 
 // Reasons to go down that are not failures.
 var (
@@ -39,10 +43,15 @@ var (
 // Supervise is the life of the process that `tandem lab supervise` is: it boots the lab that standard input describes,
 // serves it on the socket that it inherited, and returns when the lab is gone. ctx ends it early.
 func Supervise(ctx context.Context) error {
+	return supervise(ctx, bootMachine)
+}
+
+func supervise(ctx context.Context, boot bootFunc) error {
 	s, err := newSupervisor()
 	if err != nil {
 		return fmt.Errorf("lab: supervise: %w", err)
 	}
+	s.bootMachine = boot
 	if err := s.run(ctx); err != nil {
 		return fmt.Errorf("lab: supervise: %w", err)
 	}
@@ -93,7 +102,6 @@ func newSupervisor() (*supervisor, error) {
 
 // run returns an error if the lab went down that nobody had told to.
 func (s *supervisor) run(ctx context.Context) error {
-	_ = os.Remove(s.dir.file(failureFile))
 	if err := s.writeRecord(process{}); err != nil {
 		return err
 	}
@@ -108,7 +116,7 @@ func (s *supervisor) run(ctx context.Context) error {
 
 // boot makes the machine, and starts the clock that ends an idle lab.
 func (s *supervisor) boot(ctx context.Context) error {
-	m, err := bootMachine(ctx, s)
+	m, err := s.bootMachine(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -236,9 +244,15 @@ func (s *supervisor) leave() {
 	})
 }
 
-// goIdle is what the idle clock calls. A client that came as it went off has stopped it too late, and counts.
+// goIdle is what the idle clock calls. Who has come as it went off counts, and who comes after it is sent away.
 func (s *supervisor) goIdle() {
-	if state, _ := s.now(); state.Sessions == 0 {
+	idle := false
+	s.change(func(st *State) {
+		if idle = st.Sessions == 0 && st.Phase == Ready; idle {
+			st.Phase = Stopping
+		}
+	})
+	if idle {
 		s.stop(errIdle)
 	}
 }
