@@ -19,7 +19,8 @@
 //	0x0002_0000 │ command line            │
 //	0x0009_fc00 ├─────────────────────────┤
 //	            │ the PC's legacy area:   │  not RAM to the guest
-//	            │ ACPI tables             │
+//	            │ ACPI tables, and where  │
+//	            │ a BIOS begins, a reset  │
 //	0x0010_0000 ├─────────────────────────┤
 //	            │                         │
 //	0x0100_0000 ├─────────────────────────┤
@@ -64,5 +65,8 @@
 //     other, and an initrd must not be in there.
 //   - A file that is mapped and then truncated is a bus error in the monitor. Only files that are known to be left alone
 //     are mapped (Source.Immutable); others are copied.
+//   - Linux resets a hardware-reduced machine (package acpi) not through ACPI but through EFI, and, as there is none, by
+//     a jump to the BIOS in real mode, unless its command line has some "reboot=". So there is a BIOS of nine bytes
+//     (Spec.Reset).
 //   - A command line that is too long would be cut off without a word; here it is an error.
 package boot

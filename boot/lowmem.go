@@ -18,5 +18,13 @@ const (
 	// What a PC has between its first 640 KiB and 1 MiB: the extended BIOS data area, the VGA card's memory, ROMs. Here
 	// there is RAM, of which the guest uses none, but ACPI tables may lie in it.
 	ebdaGPA   = 0x9_fc00
+	biosGPA   = 0xf_fff0 // a BIOS's first instruction after a reset
 	legacyEnd = 0x10_0000
 )
+
+// biosReset is 16-bit code for the reset vector: a guest that jumps there wants the machine reset.
+//
+//	mov dx, port; mov al, value; out dx, al; hlt; jmp hlt
+func biosReset(w PortWrite) []byte {
+	return []byte{0xba, byte(w.Port), byte(w.Port >> 8), 0xb0, w.Value, 0xee, 0xf4, 0xeb, 0xfd}
+}

@@ -82,6 +82,9 @@ func newPlan(s *Spec) (*Plan, error) {
 	if s.ACPI != nil {
 		l.bytes("ACPI tables", "the machine's description, from the RSDP on", s.ACPI.GPA, s.ACPI.Bytes)
 	}
+	if s.Reset != nil {
+		l.bytes("reset vector", "resets the machine, for a guest that jumps to the BIOS to have that done", biosGPA, biosReset(*s.Reset))
+	}
 	if err := l.check(s); err != nil {
 		return nil, err
 	}

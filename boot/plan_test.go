@@ -50,6 +50,7 @@ func spec(t testing.TB, k *Kernel) Spec {
 		Reserved: []Range{{0xe000_0000, mib}},
 		ACPI:     tables(t, 0xe0000),
 		Seed:     pattern(32),
+		Reset:    &PortWrite{0x602, 1},
 	}
 }
 

@@ -51,9 +51,18 @@ type Spec struct {
 	Reserved []Range
 	// ACPI is laid down where it was built for, and its root handed to the kernel; nil for none.
 	ACPI *acpi.Tables
+	// Reset, if any, is what a guest has to do for the machine to be reset. It is put where a BIOS is entered after a
+	// reset: Linux jumps there when it knows no better way, as on a hardware-reduced machine that it takes to have EFI.
+	Reset *PortWrite
 	// Seed, if any, is given to Linux's random number generator: up to 2 KiB of the host's, new for each boot. PVH has no
 	// place for it.
 	Seed []byte
+}
+
+// PortWrite is a byte written to an I/O port.
+type PortWrite struct {
+	Port  uint16
+	Value uint8
 }
 
 // Range is a stretch of guest-physical addresses.

@@ -20,7 +20,9 @@
 // one byte to the sleep control register, SLP_EN and the SLP_TYP that the object \_S5 in the DSDT tells, and reset is
 // one byte to the reset register: three ports to emulate. Linux in turn doesn't touch the 8259s or the PIT on such a
 // machine, it takes its time from the local APIC and its interrupts through the IOAPIC alone. Whoever wires the
-// machine must see to it that no line reaches the 8259s either: Linux never programs them, and so never masks them.
+// machine must see to it that no line reaches the 8259s either: Linux never programs them, and so never masks them. And
+// it must tell the guest how fast its clocks are (KVM's clock does, or CPUID leaf 0x15), as without the PIT there is
+// nothing to measure them against.
 //
 // # Byte code
 //
