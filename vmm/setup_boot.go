@@ -36,6 +36,7 @@ func (s *setup) planBoot() error {
 		Kernel: kernel, Protocol: protocol, Cmdline: k.Cmdline,
 		Reserved: []boot.Range{{GPA: layout.ECAM, Size: layout.ECAMSize}},
 		Seed:     make([]byte, seedSize),
+		Reset:    &boot.PortWrite{Port: layout.Reset, Value: layout.ResetValue},
 	}
 	rand.Read(spec.Seed) // never fails
 	for _, r := range layout.RAM(s.spec.Memory) {
