@@ -19,10 +19,10 @@
 // own (SCI). A machine without them says so by the hardware-reduced flag of its FADT (ACPI 6.5, 4.1). Then soft off is
 // one byte to the sleep control register, SLP_EN and the SLP_TYP that the object \_S5 in the DSDT tells, and reset is
 // one byte to the reset register: three ports to emulate. Linux in turn doesn't touch the 8259s or the PIT on such a
-// machine, it takes its time from the local APIC and its interrupts through the IOAPIC alone. Whoever wires the
-// machine must see to it that no line reaches the 8259s either: Linux never programs them, and so never masks them. And
-// it must tell the guest how fast its clocks are (KVM's clock does, or CPUID leaf 0x15), as without the PIT there is
-// nothing to measure them against.
+// machine: it takes its time from the local APIC and its interrupts through the IOAPIC alone. Two things follow. The
+// guest must be told how fast its clocks are (KVM's clock does, or CPUID leaf 0x15), as without the PIT there is nothing
+// to measure them against. And 8259s that are there all the same are never programmed, so none of their interrupts must
+// get through: Linux since 5.4 masks LINT0, by which they come, when it sets up the local APIC.
 //
 // # Byte code
 //
