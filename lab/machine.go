@@ -195,6 +195,9 @@ func (m *machine) connect(ctx context.Context, here *os.File) error {
 // prepare does what the guest's init leaves to us. The kernel loads modules by running /sbin/modprobe; the lab has the
 // host's root, and busybox stands in where that has no kmod.
 func (m *machine) prepare(ctx context.Context) error {
+	if err := setClock(ctx, m.agent); err != nil {
+		return err
+	}
 	const modprobe = "/sbin/modprobe"
 	if _, err := os.Stat(modprobe); !errors.Is(err, fs.ErrNotExist) {
 		return err

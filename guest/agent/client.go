@@ -135,6 +135,12 @@ func (c *Client) DropCaches(ctx context.Context, which Caches) error {
 	return c.wrap("drop caches", err)
 }
 
+// StepClock moves the guest's wall clock by an amount.
+func (c *Client) StepClock(ctx context.Context, by time.Duration) error {
+	_, err := c.agent.StepClock(ctx, &agentpb.StepClockRequest{ByNs: int64(by)})
+	return c.wrap("step clock", err)
+}
+
 // PowerOff ends the guest: processes are asked to end, then killed, file systems synced and unmounted. It returns when
 // the guest has begun; the session ends soon after.
 func (c *Client) PowerOff(ctx context.Context) error {

@@ -56,6 +56,22 @@ func (c *control) DropCaches(_ context.Context, req *agentpb.DropCachesRequest) 
 	return &agentpb.DropCachesResponse{}, err
 }
 
+// StepClock implements agentpb.AgentService.
+func (c *control) StepClock(_ context.Context, req *agentpb.StepClockRequest) (*agentpb.StepClockResponse, error) {
+	if c.session.server.End == nil {
+		return nil, status.Error(codes.Unimplemented, "this agent does not run in a machine of its own")
+	}
+	by := unix.NsecToTimeval(req.ByNs)
+	by.Usec = req.ByNs - by.Sec*int64(time.Second) // with ADJ_NANO they are nanoseconds, adjtimex(2), from 0 up
+	if by.Usec < 0 {
+		by.Sec, by.Usec = by.Sec-1, by.Usec+int64(time.Second)
+	}
+	if _, err := unix.Adjtimex(&unix.Timex{Modes: unix.ADJ_SETOFFSET | unix.ADJ_NANO, Time: by}); err != nil {
+		return nil, fmt.Errorf("adjtimex: %w", err)
+	}
+	return &agentpb.StepClockResponse{}, nil
+}
+
 // End implements agentpb.AgentService.
 func (c *control) End(_ context.Context, req *agentpb.EndRequest) (*agentpb.EndResponse, error) {
 	action, ok := map[agentpb.Action]Action{agentpb.Action_POWER_OFF: PowerOff, agentpb.Action_REBOOT: Reboot}[req.Action]

@@ -1111,6 +1111,86 @@ func (*DropCachesResponse) Descriptor() ([]byte, []int) {
 	return file_agent_proto_rawDescGZIP(), []int{16}
 }
 
+type StepClockRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ByNs          int64                  `protobuf:"varint,1,opt,name=by_ns,json=byNs,proto3" json:"by_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepClockRequest) Reset() {
+	*x = StepClockRequest{}
+	mi := &file_agent_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepClockRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepClockRequest) ProtoMessage() {}
+
+func (x *StepClockRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepClockRequest.ProtoReflect.Descriptor instead.
+func (*StepClockRequest) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *StepClockRequest) GetByNs() int64 {
+	if x != nil {
+		return x.ByNs
+	}
+	return 0
+}
+
+type StepClockResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepClockResponse) Reset() {
+	*x = StepClockResponse{}
+	mi := &file_agent_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepClockResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepClockResponse) ProtoMessage() {}
+
+func (x *StepClockResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepClockResponse.ProtoReflect.Descriptor instead.
+func (*StepClockResponse) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{18}
+}
+
 type EndRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Action        Action                 `protobuf:"varint,1,opt,name=action,proto3,enum=tandem.agent.v1.Action" json:"action,omitempty"`
@@ -1120,7 +1200,7 @@ type EndRequest struct {
 
 func (x *EndRequest) Reset() {
 	*x = EndRequest{}
-	mi := &file_agent_proto_msgTypes[17]
+	mi := &file_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1212,7 @@ func (x *EndRequest) String() string {
 func (*EndRequest) ProtoMessage() {}
 
 func (x *EndRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[17]
+	mi := &file_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1225,7 @@ func (x *EndRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndRequest.ProtoReflect.Descriptor instead.
 func (*EndRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{17}
+	return file_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EndRequest) GetAction() Action {
@@ -1163,7 +1243,7 @@ type EndResponse struct {
 
 func (x *EndResponse) Reset() {
 	*x = EndResponse{}
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1255,7 @@ func (x *EndResponse) String() string {
 func (*EndResponse) ProtoMessage() {}
 
 func (x *EndResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1268,7 @@ func (x *EndResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndResponse.ProtoReflect.Descriptor instead.
 func (*EndResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{18}
+	return file_agent_proto_rawDescGZIP(), []int{20}
 }
 
 var File_agent_proto protoreflect.FileDescriptor
@@ -1260,7 +1340,10 @@ const file_agent_proto_rawDesc = "" +
 	"\fSyncResponse\")\n" +
 	"\x11DropCachesRequest\x12\x14\n" +
 	"\x05which\x18\x01 \x01(\rR\x05which\"\x14\n" +
-	"\x12DropCachesResponse\"=\n" +
+	"\x12DropCachesResponse\"'\n" +
+	"\x10StepClockRequest\x12\x13\n" +
+	"\x05by_ns\x18\x01 \x01(\x03R\x04byNs\"\x13\n" +
+	"\x11StepClockResponse\"=\n" +
 	"\n" +
 	"EndRequest\x12/\n" +
 	"\x06action\x18\x01 \x01(\x0e2\x17.tandem.agent.v1.ActionR\x06action\"\r\n" +
@@ -1274,7 +1357,7 @@ const file_agent_proto_rawDesc = "" +
 	"\tNO_ACTION\x10\x00\x12\r\n" +
 	"\tPOWER_OFF\x10\x01\x12\n" +
 	"\n" +
-	"\x06REBOOT\x10\x022\xcd\x04\n" +
+	"\x06REBOOT\x10\x022\xa1\x05\n" +
 	"\x05Agent\x12F\n" +
 	"\x05Start\x12\x1d.tandem.agent.v1.StartRequest\x1a\x1e.tandem.agent.v1.StartResponse\x12C\n" +
 	"\x04Wait\x12\x1c.tandem.agent.v1.WaitRequest\x1a\x1d.tandem.agent.v1.WaitResponse\x12I\n" +
@@ -1283,7 +1366,8 @@ const file_agent_proto_rawDesc = "" +
 	"\x04Info\x12\x1c.tandem.agent.v1.InfoRequest\x1a\x1d.tandem.agent.v1.InfoResponse\x12C\n" +
 	"\x04Sync\x12\x1c.tandem.agent.v1.SyncRequest\x1a\x1d.tandem.agent.v1.SyncResponse\x12U\n" +
 	"\n" +
-	"DropCaches\x12\".tandem.agent.v1.DropCachesRequest\x1a#.tandem.agent.v1.DropCachesResponse\x12@\n" +
+	"DropCaches\x12\".tandem.agent.v1.DropCachesRequest\x1a#.tandem.agent.v1.DropCachesResponse\x12R\n" +
+	"\tStepClock\x12!.tandem.agent.v1.StepClockRequest\x1a\".tandem.agent.v1.StepClockResponse\x12@\n" +
 	"\x03End\x12\x1b.tandem.agent.v1.EndRequest\x1a\x1c.tandem.agent.v1.EndResponseB\x1cZ\x1atandem/guest/agent/agentpbb\x06proto3"
 
 var (
@@ -1299,7 +1383,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_agent_proto_goTypes = []any{
 	(Failure)(0),               // 0: tandem.agent.v1.Failure
 	(Action)(0),                // 1: tandem.agent.v1.Action
@@ -1320,8 +1404,10 @@ var file_agent_proto_goTypes = []any{
 	(*SyncResponse)(nil),       // 16: tandem.agent.v1.SyncResponse
 	(*DropCachesRequest)(nil),  // 17: tandem.agent.v1.DropCachesRequest
 	(*DropCachesResponse)(nil), // 18: tandem.agent.v1.DropCachesResponse
-	(*EndRequest)(nil),         // 19: tandem.agent.v1.EndRequest
-	(*EndResponse)(nil),        // 20: tandem.agent.v1.EndResponse
+	(*StepClockRequest)(nil),   // 19: tandem.agent.v1.StepClockRequest
+	(*StepClockResponse)(nil),  // 20: tandem.agent.v1.StepClockResponse
+	(*EndRequest)(nil),         // 21: tandem.agent.v1.EndRequest
+	(*EndResponse)(nil),        // 22: tandem.agent.v1.EndResponse
 }
 var file_agent_proto_depIdxs = []int32{
 	3,  // 0: tandem.agent.v1.StartRequest.binds:type_name -> tandem.agent.v1.Bind
@@ -1337,17 +1423,19 @@ var file_agent_proto_depIdxs = []int32{
 	13, // 10: tandem.agent.v1.Agent.Info:input_type -> tandem.agent.v1.InfoRequest
 	15, // 11: tandem.agent.v1.Agent.Sync:input_type -> tandem.agent.v1.SyncRequest
 	17, // 12: tandem.agent.v1.Agent.DropCaches:input_type -> tandem.agent.v1.DropCachesRequest
-	19, // 13: tandem.agent.v1.Agent.End:input_type -> tandem.agent.v1.EndRequest
-	6,  // 14: tandem.agent.v1.Agent.Start:output_type -> tandem.agent.v1.StartResponse
-	8,  // 15: tandem.agent.v1.Agent.Wait:output_type -> tandem.agent.v1.WaitResponse
-	10, // 16: tandem.agent.v1.Agent.Signal:output_type -> tandem.agent.v1.SignalResponse
-	12, // 17: tandem.agent.v1.Agent.Resize:output_type -> tandem.agent.v1.ResizeResponse
-	14, // 18: tandem.agent.v1.Agent.Info:output_type -> tandem.agent.v1.InfoResponse
-	16, // 19: tandem.agent.v1.Agent.Sync:output_type -> tandem.agent.v1.SyncResponse
-	18, // 20: tandem.agent.v1.Agent.DropCaches:output_type -> tandem.agent.v1.DropCachesResponse
-	20, // 21: tandem.agent.v1.Agent.End:output_type -> tandem.agent.v1.EndResponse
-	14, // [14:22] is the sub-list for method output_type
-	6,  // [6:14] is the sub-list for method input_type
+	19, // 13: tandem.agent.v1.Agent.StepClock:input_type -> tandem.agent.v1.StepClockRequest
+	21, // 14: tandem.agent.v1.Agent.End:input_type -> tandem.agent.v1.EndRequest
+	6,  // 15: tandem.agent.v1.Agent.Start:output_type -> tandem.agent.v1.StartResponse
+	8,  // 16: tandem.agent.v1.Agent.Wait:output_type -> tandem.agent.v1.WaitResponse
+	10, // 17: tandem.agent.v1.Agent.Signal:output_type -> tandem.agent.v1.SignalResponse
+	12, // 18: tandem.agent.v1.Agent.Resize:output_type -> tandem.agent.v1.ResizeResponse
+	14, // 19: tandem.agent.v1.Agent.Info:output_type -> tandem.agent.v1.InfoResponse
+	16, // 20: tandem.agent.v1.Agent.Sync:output_type -> tandem.agent.v1.SyncResponse
+	18, // 21: tandem.agent.v1.Agent.DropCaches:output_type -> tandem.agent.v1.DropCachesResponse
+	20, // 22: tandem.agent.v1.Agent.StepClock:output_type -> tandem.agent.v1.StepClockResponse
+	22, // 23: tandem.agent.v1.Agent.End:output_type -> tandem.agent.v1.EndResponse
+	15, // [15:24] is the sub-list for method output_type
+	6,  // [6:15] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
 	6,  // [6:6] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
@@ -1364,7 +1452,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

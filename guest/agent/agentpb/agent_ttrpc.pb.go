@@ -15,6 +15,7 @@ type AgentService interface {
 	Info(context.Context, *InfoRequest) (*InfoResponse, error)
 	Sync(context.Context, *SyncRequest) (*SyncResponse, error)
 	DropCaches(context.Context, *DropCachesRequest) (*DropCachesResponse, error)
+	StepClock(context.Context, *StepClockRequest) (*StepClockResponse, error)
 	End(context.Context, *EndRequest) (*EndResponse, error)
 }
 
@@ -69,6 +70,13 @@ func RegisterAgentService(srv *ttrpc.Server, svc AgentService) {
 					return nil, err
 				}
 				return svc.DropCaches(ctx, &req)
+			},
+			"StepClock": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req StepClockRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.StepClock(ctx, &req)
 			},
 			"End": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
 				var req EndRequest
@@ -142,6 +150,14 @@ func (c *agentClient) Sync(ctx context.Context, req *SyncRequest) (*SyncResponse
 func (c *agentClient) DropCaches(ctx context.Context, req *DropCachesRequest) (*DropCachesResponse, error) {
 	var resp DropCachesResponse
 	if err := c.client.Call(ctx, "tandem.agent.v1.Agent", "DropCaches", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *agentClient) StepClock(ctx context.Context, req *StepClockRequest) (*StepClockResponse, error) {
+	var resp StepClockResponse
+	if err := c.client.Call(ctx, "tandem.agent.v1.Agent", "StepClock", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil
