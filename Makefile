@@ -22,7 +22,7 @@ help: ## list the targets
 
 # The go command knows best what is out of date.
 build: ## build bin/tandem: one static program, which is also the guests' init
-	@CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(TANDEM) ./cmd/tandem
+	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(TANDEM) ./cmd/tandem
 
 install: build ## install tandem into PREFIX/bin (/usr/local)
 	install -D -m 755 $(TANDEM) $(DESTDIR)$(PREFIX)/bin/tandem

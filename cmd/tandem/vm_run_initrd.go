@@ -111,7 +111,7 @@ func (f *vmRunFlags) additions() ([]initramfs.File, error) {
 // guestSets is what goes into tandem's initial RAM disk. Nothing of it is required there: what this run loads is
 // checked when that is known.
 func guestSets() []initramfs.Set {
-	sets := []initramfs.Set{initramfs.GuestBoot, initramfs.GuestDevices, initramfs.GuestFilesystems, initramfs.GuestNet}
+	sets := []initramfs.Set{initramfs.GuestBoot, initramfs.GuestDevices, initramfs.GuestFilesystems}
 	for i, s := range sets {
 		sets[i] = initramfs.Set{Name: s.Name, Optional: s.Names()}
 	}
