@@ -42,12 +42,12 @@ func openBacking(path string, readOnly bool) (b *backing, err error) {
 	default:
 		return nil, refuse(path, fmt.Errorf("neither a regular file nor a block device (%v)", mode.Type()))
 	}
-	flag := os.O_RDWR
+	flag, purpose := os.O_RDWR, " for writing"
 	if readOnly {
-		flag = os.O_RDONLY
+		flag, purpose = os.O_RDONLY, ""
 	}
 	if b.file, err = os.OpenFile(path, flag, 0); err != nil {
-		return nil, refuse(path, err)
+		return nil, refuse(path+purpose, err)
 	}
 	file := b.file // b is nil once an error is returned
 	defer func() {

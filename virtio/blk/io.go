@@ -109,6 +109,10 @@ func (b *backing) zero(v *vector, off, n int64, unmap bool) error {
 			return b.ioError("zero", off, err)
 		}
 	}
+	return b.writeZeros(v, off, n)
+}
+
+func (b *backing) writeZeros(v *vector, off, n int64) error {
 	for end := off + n; off < end; {
 		piece := zeros[:min(int64(len(zeros)), end-off)]
 		if err := b.write(v, [][]byte{piece}, off, false); err != nil {

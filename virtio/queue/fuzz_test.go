@@ -18,7 +18,7 @@ func FuzzQueue(f *testing.F) {
 	seed := func(size uint16, options byte, fill func(b []byte)) {
 		in := make([]byte, 16+0x400)
 		binary.LittleEndian.PutUint16(in, size)
-		binary.LittleEndian.PutUint16(in[2:], 0x000/16) // descriptors
+		binary.LittleEndian.PutUint16(in[2:], 0)        // descriptors
 		binary.LittleEndian.PutUint16(in[4:], 0x200/16) // available ring
 		binary.LittleEndian.PutUint16(in[6:], 0x300/16) // used ring
 		in[8] = options

@@ -179,6 +179,9 @@ func (g *Guest) Alloc(n, align uint64) uint64 {
 	return gpa
 }
 
+// ReuseFrom gives back what was allocated from gpa on.
+func (g *Guest) ReuseFrom(gpa uint64) { g.free = gpa }
+
 // Bytes is guest memory.
 func (g *Guest) Bytes(gpa, n uint64) []byte {
 	b, err := g.Mem.Slice(gpa, n)
