@@ -312,9 +312,6 @@ func TestInfoAndEnd(t *testing.T) {
 	if err := c.DropCaches(t.Context(), 4); err == nil {
 		t.Error("DropCaches(4): no error")
 	}
-	if err := c.StepClock(t.Context(), time.Hour); err == nil {
-		t.Error("StepClock of an agent outside of a machine: no error")
-	}
 	if err := connect(t).PowerOff(t.Context()); err == nil {
 		t.Error("PowerOff of an agent that is no machine's: no error")
 	}
