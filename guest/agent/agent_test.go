@@ -312,6 +312,10 @@ func TestInfoAndEnd(t *testing.T) {
 	if err := c.DropCaches(t.Context(), 4); err == nil {
 		t.Error("DropCaches(4): no error")
 	}
+	// The test's agent has no StepClock: it runs on the tester's own machine.
+	if err := c.StepClock(t.Context(), time.Hour); err == nil || !strings.Contains(err.Error(), "may not change the clock") {
+		t.Errorf("StepClock = %v, want it refused", err)
+	}
 	if err := connect(t).PowerOff(t.Context()); err == nil {
 		t.Error("PowerOff of an agent that is no machine's: no error")
 	}

@@ -58,18 +58,10 @@ func (c *control) DropCaches(_ context.Context, req *agentpb.DropCachesRequest) 
 
 // StepClock implements agentpb.AgentService.
 func (c *control) StepClock(_ context.Context, req *agentpb.StepClockRequest) (*agentpb.StepClockResponse, error) {
-	if c.session.server.End == nil {
-		return nil, status.Error(codes.Unimplemented, "this agent does not run in a machine of its own")
+	if c.session.server.StepClock == nil {
+		return nil, status.Error(codes.Unimplemented, "this agent may not change the clock")
 	}
-	by := unix.NsecToTimeval(req.ByNs)
-	by.Usec = req.ByNs - by.Sec*int64(time.Second) // with ADJ_NANO they are nanoseconds, adjtimex(2), from 0 up
-	if by.Usec < 0 {
-		by.Sec, by.Usec = by.Sec-1, by.Usec+int64(time.Second)
-	}
-	if _, err := unix.Adjtimex(&unix.Timex{Modes: unix.ADJ_SETOFFSET | unix.ADJ_NANO, Time: by}); err != nil {
-		return nil, fmt.Errorf("adjtimex: %w", err)
-	}
-	return &agentpb.StepClockResponse{}, nil
+	return &agentpb.StepClockResponse{}, c.session.server.StepClock(time.Duration(req.ByNs))
 }
 
 // End implements agentpb.AgentService.

@@ -28,6 +28,8 @@ type Server struct {
 	Processes Processes
 	// End is asked to end the machine: it begins to, and returns. Nil refuses.
 	End func(Action) error
+	// StepClock moves the machine's wall clock. Nil refuses, as befits an agent that runs on a machine of somebody else's.
+	StepClock func(by time.Duration) error
 
 	start func(*control, *spec) (*command, error) // startCommand, unless a test feeds it what must not run
 }
