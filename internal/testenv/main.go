@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +24,9 @@ func Main(m *testing.M) { os.Exit(runTests(m, ownKinds)) }
 // namespaces, loop devices. It fails the package for those too, and lets one such package run at a time, so that none
 // is blamed for what another holds.
 func MainHostWide(m *testing.M) {
+	if fuzzWorker() {
+		os.Exit(m.Run())
+	}
 	unlock, err := lockHost()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -32,7 +37,16 @@ func MainHostWide(m *testing.M) {
 	os.Exit(status)
 }
 
+// fuzzWorker tells whether this process is one of those that go test -fuzz starts to run a fuzz target. They work for
+// a process that has gone through Main itself: it looks after what they leave, and holds the lock that they would wait for.
+func fuzzWorker() bool {
+	return slices.ContainsFunc(os.Args[1:], func(arg string) bool { return strings.HasPrefix(arg, "-test.fuzzworker") })
+}
+
 func runTests(m *testing.M, kinds []kind) int {
+	if fuzzWorker() {
+		return m.Run()
+	}
 	temp, err := privateTemp()
 	if err == nil {
 		err = adoptOrphans()
