@@ -129,12 +129,7 @@ func environment(env []string) []string {
 // stampBootTimer tells the monitor that init has been reached. Another monitor's machine has no such port; writing to
 // it does nothing there.
 func stampBootTimer(port uint16) {
-	f, err := os.OpenFile("/dev/port", os.O_WRONLY, 0)
-	if err != nil {
-		return // a kernel without CONFIG_DEVPORT
-	}
-	defer f.Close()
-	f.WriteAt([]byte{bootTimerInit}, int64(port))
+	_ = writePort(port, bootTimerInit) // a kernel without ioperm(2) has no boot timer
 }
 
 // bootTimerInit is the byte that stands for init.
