@@ -71,7 +71,7 @@ func (c *Config) Encode() ([]byte, error) {
 func checkKeys(text []byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
-	if err := checkValue(d, ""); err != nil {
+	if err := checkValue(d, "", maxDepth); err != nil {
 		return err
 	}
 	switch token, err := d.Token(); {
@@ -84,23 +84,29 @@ func checkKeys(text []byte) error {
 	}
 }
 
-// checkValue consumes one value. The decoder bounds the depth of nesting.
-func checkValue(d *json.Decoder, at string) error {
+// maxDepth is that of Config's deepest value, console.command[0], and a little more.
+const maxDepth = 8
+
+// checkValue consumes one value, with at most depth more inside one another: the decoder has no limit of its own.
+func checkValue(d *json.Decoder, at string, depth int) error {
 	token, err := d.Token()
 	if err != nil {
 		return noEOF(err)
 	}
+	if depth == 0 {
+		return fmt.Errorf("%s: nested too deep", at)
+	}
 	switch token {
 	case json.Delim('['):
 		for i := 0; d.More(); i++ {
-			if err := checkValue(d, fmt.Sprintf("%s[%d]", at, i)); err != nil {
+			if err := checkValue(d, fmt.Sprintf("%s[%d]", at, i), depth-1); err != nil {
 				return err
 			}
 		}
 	case json.Delim('{'):
 		seen := make(map[string]bool)
 		for d.More() {
-			if err := checkMember(d, at, seen); err != nil {
+			if err := checkMember(d, at, depth, seen); err != nil {
 				return err
 			}
 		}
@@ -111,7 +117,7 @@ func checkValue(d *json.Decoder, at string) error {
 	return noEOF(err)
 }
 
-func checkMember(d *json.Decoder, at string, seen map[string]bool) error {
+func checkMember(d *json.Decoder, at string, depth int, seen map[string]bool) error {
 	token, err := d.Token()
 	if err != nil {
 		return noEOF(err)
@@ -125,7 +131,7 @@ func checkMember(d *json.Decoder, at string, seen map[string]bool) error {
 	if strings.ContainsFunc(key, notInKeys) {
 		return fmt.Errorf("unknown key %q", path)
 	}
-	return checkValue(d, path)
+	return checkValue(d, path, depth-1)
 }
 
 // notInKeys tells the runes that no key of Config holds.

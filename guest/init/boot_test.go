@@ -15,10 +15,7 @@ import (
 	"tandem/boot/initramfs"
 	"tandem/guest/agent"
 	"tandem/guest/config"
-	"tandem/internal/testenv"
 )
-
-func TestMain(m *testing.M) { testenv.Main(m) }
 
 // What the kernel says as it ends (kernel/reboot.c).
 const (

@@ -87,8 +87,8 @@ func missingHosts(old, hostname string) string {
 	return add.String()
 }
 
-// writeAccounts names uid 0 and the group of terminals where nobody has.
-func writeAccounts(etc string) error {
+// writeAccounts names uid 0 and the group of terminals where nobody has, and makes root's home.
+func writeAccounts(etc, home string) error {
 	for name, text := range map[string]string{
 		"passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
 		"group":  "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
@@ -107,7 +107,7 @@ func writeAccounts(etc string) error {
 			return err
 		}
 	}
-	if err := os.Mkdir("/root", 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.Mkdir(home, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	return nil

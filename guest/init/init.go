@@ -91,7 +91,7 @@ func (p *pid1) boot() error {
 		raiseLimits(),
 		enableControllers(cgroupRoot),
 		setHostname(p.config.Hostname),
-		writeAccounts("/etc"),
+		writeAccounts("/etc", "/root"),
 		writeHosts("/etc/hosts", p.config.Hostname),
 		loopbackUp(),
 	)
