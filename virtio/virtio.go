@@ -33,8 +33,8 @@ func (t Type) String() string {
 	return fmt.Sprintf("device %d", uint16(t))
 }
 
-// Feature bits that belong to the ring or the transport, not to a kind of
-// device. virtio 1.2, section 6.
+// Feature bits that belong to the ring or the transport, not to a kind of device.
+// virtio 1.2, section 6.
 const (
 	FeatureIndirectDesc     = 28 // VIRTIO_F_INDIRECT_DESC
 	FeatureEventIdx         = 29 // VIRTIO_F_EVENT_IDX
@@ -47,8 +47,8 @@ const (
 	FeatureRingReset        = 40 // VIRTIO_F_RING_RESET
 )
 
-// RingFeatures is what package queue can serve: devices offer it beside their
-// own bits.
+// RingFeatures is what package queue can serve: devices offer it beside their own
+// bits.
 const RingFeatures uint64 = 1<<FeatureIndirectDesc | 1<<FeatureEventIdx
 
 // Device status bits. virtio 1.2, section 2.1.

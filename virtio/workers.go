@@ -8,17 +8,15 @@ import (
 )
 
 // Serve handles one chain and returns how many bytes it wrote into the chain's
-// writable part. An error means that the queue is broken: see
-// queue.Queue.Broken.
+// writable part. An error means that the queue is broken: see queue.Queue.Broken.
 type Serve func(q *queue.Queue, c *queue.Chain) (written uint32, err error)
 
-// Workers serve the queues of a device that answers each chain before it takes
-// the next one of that queue: a goroutine a queue, which sleeps in Queue.Kick.
-// Many devices need nothing else: their Activate, Reset, StopQueue, StartQueue
-// and Notify are one call each.
+// Workers serve the queues of a device that answers each chain before it takes the
+// next one of that queue: a goroutine a queue, which sleeps in Queue.Kick. Many
+// devices need nothing else: their Activate, Reset, StopQueue, StartQueue and
+// Notify are one call each.
 //
-// The zero Workers serve nothing. They can be started, stopped and started
-// again.
+// The zero Workers serve nothing. They can be started, stopped and started again.
 type Workers struct {
 	serve func(queue int) Serve
 	life  *life
@@ -56,8 +54,7 @@ func (w *Workers) StartQueue(i int, q Queue) {
 	go k.run()
 }
 
-// StopQueue stops serving a queue. When it returns, no chain of it is in
-// flight.
+// StopQueue stops serving a queue. When it returns, no chain of it is in flight.
 func (w *Workers) StopQueue(i int) {
 	w.mu.Lock()
 	k := w.list[i]
@@ -88,9 +85,9 @@ func (w *Workers) Stop() {
 	}
 }
 
-// Notify serves a queue's chains in the caller's thread: see Notified. A guest
-// that adds chains as fast as they are served does not keep the thread: after
-// as many as the queue holds, the queue's goroutine goes on.
+// Notify serves a queue's chains in the caller's thread: see Notified. A guest that
+// adds chains as fast as they are served does not keep the thread: after as many as
+// the queue holds, the queue's goroutine goes on.
 func (w *Workers) Notify(i int) {
 	w.mu.RLock()
 	var k *worker
@@ -119,8 +116,8 @@ type worker struct {
 
 func (k *worker) run() {
 	defer close(k.done)
-	// Chains may be there already: a driver may fill the queue, though not
-	// kick, before it sets DRIVER_OK.
+	// Chains may be there already: a driver may fill the queue, though not kick,
+	// before it sets DRIVER_OK.
 	for kicked := false; ; kicked = true {
 		for k.drain(kicked, queue.MaxSize) {
 		}
@@ -133,8 +130,8 @@ func (k *worker) run() {
 	}
 }
 
-// drain serves up to limit chains and tells whether there may be more. When it
-// says that there are none, the next chain comes with a kick.
+// drain serves up to limit chains and tells whether there may be more. When it says
+// that there are none, the next chain comes with a kick.
 func (k *worker) drain(kicked bool, limit int) (more bool) {
 	k.busy.Lock()
 	defer k.busy.Unlock()

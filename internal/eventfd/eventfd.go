@@ -1,9 +1,9 @@
-// Package eventfd owns Linux eventfds: the counters that KVM, vhost and a
-// monitor use to wake each other.
+// Package eventfd owns Linux eventfds: the counters that KVM, vhost and a monitor
+// use to wake each other.
 //
-// An FD waits in Go's network poller, so a goroutine that waits costs no
-// thread, and its descriptor can be handed to the kernel (KVM_IOEVENTFD,
-// KVM_IRQFD, VHOST_SET_VRING_KICK) at the same time.
+// An FD waits in Go's network poller, so a goroutine that waits costs no thread,
+// and its descriptor can be handed to the kernel (KVM_IOEVENTFD, KVM_IRQFD,
+// VHOST_SET_VRING_KICK) at the same time.
 package eventfd
 
 import (
@@ -16,15 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FD is one eventfd(2). All methods may be called at the same time from
-// several goroutines, except that the counter which one Wait takes is not seen
-// by another.
+// FD is one eventfd(2). All methods may be called at the same time from several
+// goroutines, except that the counter which one Wait takes is not seen by another.
 type FD struct {
 	file *os.File
 	num  int
 
-	// wait guards buf: a buffer on the stack would escape through
-	// os.File.Read and cost an allocation each wake-up.
+	// wait guards buf: a buffer on the stack would escape through os.File.Read and
+	// cost an allocation each wake-up.
 	wait sync.Mutex
 	buf  [8]byte
 }
@@ -41,8 +40,8 @@ func New() (*FD, error) {
 	return wrap(num), nil
 }
 
-// Adopt takes over an eventfd that came from elsewhere, such as a vhost-user
-// peer. It closes the descriptor when it fails.
+// Adopt takes over an eventfd that came from elsewhere, such as a vhost-user peer.
+// It closes the descriptor when it fails.
 func Adopt(num int) (*FD, error) {
 	if err := unix.SetNonblock(num, true); err != nil {
 		unix.Close(num)
@@ -55,8 +54,8 @@ func wrap(num int) *FD {
 	return &FD{file: os.NewFile(uintptr(num), "eventfd"), num: num}
 }
 
-// Fd is the descriptor's number, for an ioctl. It stays owned by e and is
-// valid until Close. (os.File.Fd would put the descriptor in blocking mode.)
+// Fd is the descriptor's number, for an ioctl. It stays owned by e and is valid
+// until Close. (os.File.Fd would put the descriptor in blocking mode.)
 func (e *FD) Fd() int { return e.num }
 
 // Signal adds one to the counter and so wakes whoever waits. The error is
@@ -69,9 +68,9 @@ func (e *FD) Signal() error {
 	return nil
 }
 
-// Wait blocks until the counter is not zero, sets it to zero and returns what
-// it was. The error is os.ErrClosed once the eventfd is closed, also for a
-// Wait that was blocked then.
+// Wait blocks until the counter is not zero, sets it to zero and returns what it
+// was. The error is os.ErrClosed once the eventfd is closed, also for a Wait that
+// was blocked then.
 func (e *FD) Wait() (uint64, error) {
 	e.wait.Lock()
 	defer e.wait.Unlock()

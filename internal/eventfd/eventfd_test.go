@@ -67,8 +67,7 @@ func TestWaitSleepsUntilSignal(t *testing.T) {
 	group.Wait()
 }
 
-// TestKernelSignals writes to the descriptor as an ioeventfd does, past the
-// FD.
+// TestKernelSignals writes to the descriptor as an ioeventfd does, past the FD.
 func TestKernelSignals(t *testing.T) {
 	e := newFD(t)
 	if _, err := unix.Write(e.Fd(), []byte{5, 0, 0, 0, 0, 0, 0, 0}); err != nil {

@@ -24,9 +24,9 @@ type backing struct {
 	minIO, optIO      int // hints in bytes; 0 for none
 }
 
-// openBacking opens, checks and locks a file. What is neither a regular file nor
-// a block device is refused before it is opened: to open a pipe or a tape
-// has effects.
+// openBacking opens, checks and locks a file. What is neither a regular file nor a
+// block device is refused before it is opened: to open a pipe or a tape has
+// effects.
 func openBacking(path string, readOnly bool) (b *backing, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -80,9 +80,9 @@ func refuse(path string, err error) error {
 	return fmt.Errorf("open disk %s: %w", path, err)
 }
 
-// lock takes the whole file, for this open file description: a lock of the
-// process (F_SETLK) would be lost when anybody in it closes the same file, and would
-// not keep two disks of one process apart.
+// lock takes the whole file, for this open file description: a lock of the process
+// (F_SETLK) would be lost when anybody in it closes the same file, and would not
+// keep two disks of one process apart.
 func (b *backing) lock(readOnly bool) error {
 	l := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 	if readOnly {
@@ -98,9 +98,9 @@ func (b *backing) lock(readOnly bool) error {
 	return nil
 }
 
-// measure finds the size and the block sizes. A disk has whole sectors: to
-// round a file up or down would hide bytes of it or invent some, so that one
-// with a part of a sector is refused.
+// measure finds the size and the block sizes. A disk has whole sectors: to round a
+// file up or down would hide bytes of it or invent some, so that one with a part of
+// a sector is refused.
 func (b *backing) measure() (err error) {
 	// A block device's size is not in its stat.
 	if b.size, err = b.file.Seek(0, io.SeekEnd); err != nil {

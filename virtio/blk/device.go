@@ -43,16 +43,16 @@ const (
 )
 
 const (
-	// segMax is how many pieces of data a request has: what a queue holds but
-	// for the header and the status.
+	// segMax is how many pieces of data a request has: what a queue holds but for
+	// the header and the status.
 	segMax = queueSize - 2
-	// sizeMax is how long a piece may be. segMax of them are less than
-	// what one system call moves (MAX_RW_COUNT).
+	// sizeMax is how long a piece may be. segMax of them are less than what one
+	// system call moves (MAX_RW_COUNT).
 	sizeMax = 4 << 20
 	// maxRanges is how many ranges a discard or a write-zeroes has.
 	maxRanges = 16
-	// maxDiscard and maxZeroes are how many sectors a range has. Zeros may
-	// have to be written out, in one request which a reset waits for.
+	// maxDiscard and maxZeroes are how many sectors a range has. Zeros may have to
+	// be written out, in one request which a reset waits for.
 	maxDiscard = 1 << 22
 	maxZeroes  = 1 << 17
 )

@@ -24,14 +24,14 @@ type Spec struct {
 	Serial   string // what GET_ID answers, up to 20 bytes; empty for Path's last part
 	Queues   int    // request queues, 0 for 1
 
-	// Report is told of errors of the file, which the guest sees as an I/O
-	// error without a reason. May be nil. It may be called from several
-	// goroutines at once.
+	// Report is told of errors of the file, which the guest sees as an I/O error
+	// without a reason. May be nil. It may be called from several goroutines at
+	// once.
 	Report func(error)
 }
 
-// Disk is a virtio block device. It implements virtio.Device,
-// virtio.QueueResetter and virtio.Notified.
+// Disk is a virtio block device. It implements virtio.Device, virtio.QueueResetter
+// and virtio.Notified.
 type Disk struct {
 	spec     Spec
 	file     *backing
@@ -40,15 +40,15 @@ type Disk struct {
 	config   [configSize]byte
 	workers  virtio.Workers
 
-	// cached tells that writes may stay in the page cache until a flush. The
-	// driver may change it while requests are in flight (VIRTIO_BLK_F_CONFIG_WCE).
+	// cached tells that writes may stay in the page cache until a flush. The driver
+	// may change it while requests are in flight (VIRTIO_BLK_F_CONFIG_WCE).
 	cached atomic.Bool
 	// agreed are the features of the present activation, 0 if there is none.
 	agreed atomic.Uint64
 }
 
-// Open opens the disk's file, checks that it can be a disk, and locks it: the
-// error wraps ErrInUse if another user's lock is in the way.
+// Open opens the disk's file, checks that it can be a disk, and locks it: the error
+// wraps ErrInUse if another user's lock is in the way.
 func Open(spec Spec) (*Disk, error) {
 	d := &Disk{spec: spec, serial: spec.Serial}
 	switch {

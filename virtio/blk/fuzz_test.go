@@ -97,10 +97,10 @@ func (m *model) ranges(kind uint32, data []byte, room int, fits func(sector, n u
 	return statusOK
 }
 
-// FuzzRequests makes requests of any bytes in any pieces, and holds the disk against a
-// model. The input is a byte of options and then requests: the length of the readable part
-// and of the writable part before the status (16 bits each), a byte that says how to cut
-// both into pieces, and the readable part.
+// FuzzRequests makes requests of any bytes in any pieces, and holds the disk
+// against a model. The input is a byte of options and then requests: the length of
+// the readable part and of the writable part before the status (16 bits each), a
+// byte that says how to cut both into pieces, and the readable part.
 func FuzzRequests(f *testing.F) {
 	add := func(options byte, reqs ...[]byte) { f.Add(append([]byte{options}, bytes.Join(reqs, nil)...)) }
 	req := func(kind uint32, sector uint64, data []byte, room uint16, cut byte) []byte {

@@ -20,8 +20,8 @@ import (
 	"tandem/virtio/virtiotest"
 )
 
-// TestUnwritable opens files that may only be read, without root's privilege
-// to write them all the same.
+// TestUnwritable opens files that may only be read, without root's privilege to
+// write them all the same.
 func TestUnwritable(t *testing.T) {
 	path := image(t, 4096)
 	if err := os.Chmod(path, 0o400); err != nil {

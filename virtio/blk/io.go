@@ -33,8 +33,8 @@ func (b *backing) read(v *vector, pieces [][]byte, off int64) error {
 	return nil
 }
 
-// write writes the pieces to the file at off, durably if asked. It uses the
-// list up.
+// write writes the pieces to the file at off, durably if asked. It uses the list
+// up.
 func (b *backing) write(v *vector, pieces [][]byte, off int64, durable bool) error {
 	flags := 0
 	if durable {
@@ -75,8 +75,8 @@ func (b *backing) sync() error {
 	return nil
 }
 
-// discard tells the file's storage that a range is not needed any more. It is a hint:
-// storage that takes none is no error.
+// discard tells the file's storage that a range is not needed any more. It is a
+// hint: storage that takes none is no error.
 func (b *backing) discard(off, n int64) error {
 	err := retry(func() error {
 		if b.block {

@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vector is scratch space for the iovecs of one queue's system calls.
-// unix.Preadv would allocate it anew each time.
+// vector is scratch space for the iovecs of one queue's system calls. unix.Preadv
+// would allocate it anew each time.
 type vector struct {
 	iov []unix.Iovec
 }
 
-// load makes iovecs of the first pieces, as many as a system call takes. The pieces are
-// guest memory, which stays where it is.
+// load makes iovecs of the first pieces, as many as a system call takes. The pieces
+// are guest memory, which stays where it is.
 func (v *vector) load(pieces [][]byte) []unix.Iovec {
 	v.iov = v.iov[:0]
 	for _, p := range pieces[:min(len(pieces), maxIovec)] {

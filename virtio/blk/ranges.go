@@ -16,8 +16,8 @@ const (
 	flagUnmap = 1
 )
 
-// onRanges parses and checks all ranges of a request before anything is done to
-// the first one: a bad request changes nothing.
+// onRanges parses and checks all ranges of a request before anything is done to the
+// first one: a bad request changes nothing.
 func (r *requests) onRanges(req *request, feature uint, do func([]blockRange) status) status {
 	if r.d.agreed.Load()&(1<<feature) == 0 {
 		return statusUnsupp

@@ -99,8 +99,8 @@ func (r *requests) parse(req *request) bool {
 	return true
 }
 
-// take copies the first bytes of the pieces to p and drops them. The pieces
-// have that many.
+// take copies the first bytes of the pieces to p and drops them. The pieces have
+// that many.
 func take(pieces [][]byte, p []byte) [][]byte {
 	for len(p) > 0 {
 		n := copy(p, pieces[0])
@@ -147,8 +147,8 @@ func (r *requests) read(req *request) status {
 	if req.readLen != 0 || !r.inside(req.sector, req.writeLen) {
 		return statusIOErr
 	}
-	// The file's loop uses up its list: it gets the pieces, the chain keeps
-	// the list's own storage.
+	// The file's loop uses up its list: it gets the pieces, the chain keeps the
+	// list's own storage.
 	return r.result(r.d.file.read(&r.vector, req.writable, int64(req.sector<<sectorShift)))
 }
 

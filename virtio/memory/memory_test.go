@@ -94,8 +94,8 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// TestNoWayAround has a region that ends with the address space: a range that begins
-// there must not go on at 0, even if there is memory.
+// TestNoWayAround has a region that ends with the address space: a range that
+// begins there must not go on at 0, even if there is memory.
 func TestNoWayAround(t *testing.T) {
 	const page = 0x1000
 	s, err := New(

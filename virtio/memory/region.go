@@ -11,12 +11,13 @@ import (
 type Region struct {
 	// GPA is the guest physical address of Bytes[0].
 	GPA uint64
-	// Bytes is the mapping itself; its length is the region's.
+	// Bytes is the mapping itself; its length is the region's. All of it has to be
+	// readable and writable: a device writes wherever the guest tells it to.
 	Bytes []byte
 
-	// File and Offset say where else the same memory can be mapped from, for
-	// those who serve the rings in another process (vhost-user). File is nil
-	// when the mapping is private.
+	// File and Offset say where else the same memory can be mapped from, for those
+	// who serve the rings in another process (vhost-user). File is nil when the
+	// mapping is private.
 	File   *os.File
 	Offset int64
 }
@@ -28,8 +29,8 @@ func (r Region) String() string {
 	return fmt.Sprintf("%#x-%#x", r.GPA, r.End()-1)
 }
 
-// Map makes a region of zeroed anonymous memory, private to this process.
-// Unmap gives it back.
+// Map makes a region of zeroed anonymous memory, private to this process. Unmap
+// gives it back.
 func Map(gpa, size uint64) (Region, error) {
 	bytes, err := mmap(-1, size, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
@@ -38,8 +39,8 @@ func Map(gpa, size uint64) (Region, error) {
 	return Region{GPA: gpa, Bytes: bytes}, nil
 }
 
-// MapShared makes a region of zeroed memory in a memfd, which another process
-// can map too. Unmap gives it back and closes the file.
+// MapShared makes a region of zeroed memory in a memfd, which another process can
+// map too. Unmap gives it back and closes the file.
 func MapShared(gpa, size uint64) (Region, error) {
 	fail := func(err error) (Region, error) {
 		return Region{}, fmt.Errorf("memory: map %#x shared bytes at %#x: %w", size, gpa, err)
@@ -68,8 +69,8 @@ func mmap(fd int, size uint64, flags int) ([]byte, error) {
 	return unix.Mmap(fd, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, flags)
 }
 
-// Unmap gives back what Map or MapShared made. Nothing may use the region's
-// bytes any more: not a device, not a vCPU.
+// Unmap gives back what Map or MapShared made. Nothing may use the region's bytes
+// any more: not a device, not a vCPU.
 func (r Region) Unmap() error {
 	err := unix.Munmap(r.Bytes)
 	if r.File != nil {

@@ -62,9 +62,9 @@ func (s *Space) Size() uint64 {
 	return n
 }
 
-// Slice returns the n bytes at gpa, which must lie within one region. The
-// slice's capacity ends with it, so that nothing can be appended to it in
-// place. n may be 0; gpa has to be inside a region even then.
+// Slice returns the n bytes at gpa, which must lie within one region. The slice's
+// capacity ends with it, so that nothing can be appended to it in place. n may be
+// 0; gpa has to be inside a region even then.
 //
 // This is the one way from a guest's address to memory.
 func (s *Space) Slice(gpa, n uint64) ([]byte, error) {
@@ -74,8 +74,8 @@ func (s *Space) Slice(gpa, n uint64) ([]byte, error) {
 	return nil, &RangeError{Op: "slice", GPA: gpa, Len: n}
 }
 
-// Append is Slice for ranges that may run on from one region into the next
-// one: it appends the pieces to iov. On an error iov is as it was.
+// Append is Slice for ranges that may run on from one region into the next one: it
+// appends the pieces to iov. On an error iov is as it was.
 func (s *Space) Append(iov [][]byte, gpa, n uint64) ([][]byte, error) {
 	out, at, left := iov, gpa, n
 	for left > 0 {
@@ -85,8 +85,8 @@ func (s *Space) Append(iov [][]byte, gpa, n uint64) ([][]byte, error) {
 		}
 		take := min(left, uint64(len(rest)))
 		out = append(out, rest[:take:take])
-		// at may come to 0 here, past the last byte of the address space:
-		// a range must not go on at its start.
+		// at may come to 0 here, past the last byte of the address space: a range
+		// must not go on at its start.
 		if at += take; at == 0 && left > take {
 			return iov, &RangeError{Op: "slice", GPA: gpa, Len: n}
 		}
@@ -111,9 +111,9 @@ func (s *Space) Contains(gpa, n uint64) bool {
 	return true
 }
 
-// from returns what is mapped from gpa to the end of its region, nil if gpa is
-// not guest memory. A machine has two or three regions: a search in order is
-// quicker than a clever one.
+// from returns what is mapped from gpa to the end of its region, nil if gpa is not
+// guest memory. A machine has two or three regions: a search in order is quicker
+// than a clever one.
 func (s *Space) from(gpa uint64) []byte {
 	for i := range s.regions {
 		r := &s.regions[i]
@@ -124,14 +124,14 @@ func (s *Space) from(gpa uint64) []byte {
 	return nil
 }
 
-// ReadAt copies guest memory at the address off, across regions that touch. It
-// is an io.ReaderAt whose error is a RangeError where memory ends.
+// ReadAt copies guest memory at the address off, across regions that touch. It is
+// an io.ReaderAt whose error is a RangeError where memory ends.
 func (s *Space) ReadAt(p []byte, off int64) (int, error) {
 	return s.copyAt("read", off, len(p), func(at int, mem []byte) int { return copy(p[at:], mem) })
 }
 
-// WriteAt copies p into guest memory at the address off, across regions that
-// touch. It is an io.WriterAt.
+// WriteAt copies p into guest memory at the address off, across regions that touch.
+// It is an io.WriterAt.
 func (s *Space) WriteAt(p []byte, off int64) (int, error) {
 	return s.copyAt("write", off, len(p), func(at int, mem []byte) int { return copy(mem, p[at:]) })
 }

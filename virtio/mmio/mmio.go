@@ -16,14 +16,14 @@ const Size = 0x1000
 
 // Options are what a machine may choose for a device.
 type Options struct {
-	// Direct has the device, a virtio.Notified, handle kicks in the vCPU's
-	// thread: the data path "exit".
+	// Direct has the device, a virtio.Notified, handle kicks in the vCPU's thread:
+	// the data path "exit".
 	Direct bool
 	// Observer is told of each step of each queue; nil for nobody.
 	Observer queue.Observer
-	// Report is told of errors that have nowhere else to go: why a device
-	// needs a reset, a call that the host refused. May be nil. It may be called
-	// from any goroutine, and must not call the transport back.
+	// Report is told of errors that have nowhere else to go: why a device needs a
+	// reset, a call that the host refused. May be nil. It may be called from any
+	// goroutine, and must not call the transport back.
 	Report func(error)
 }
 
@@ -63,8 +63,8 @@ func New(dev virtio.Device, mem *memory.Space, host virtio.Host, addr uint64, li
 	t.bound = make([]bool, t.regs.NumQueues())
 	if !opt.Direct {
 		for i := range t.bound {
-			// Where the host cannot, kicks come to the window, which does the
-			// same, only slower.
+			// Where the host cannot, kicks come to the window, which does the same,
+			// only slower.
 			t.bound[i] = host.Bind(t.doorbell(i), t.regs.Kick(i)) == nil
 		}
 	}
@@ -89,8 +89,7 @@ func (t *Transport) doorbell(queue int) virtio.Doorbell {
 	}
 }
 
-// Reset is a machine's reset: the device stops, and every register is as after
-// New.
+// Reset is a machine's reset: the device stops, and every register is as after New.
 func (t *Transport) Reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -169,8 +168,8 @@ func (q *irq) change(drop, add uint32) uint32 {
 	return q.status
 }
 
-// queueInterrupt calls the driver. All queues share the line, and the status has
-// to be set before it: there is no eventfd to hand out.
+// queueInterrupt calls the driver. All queues share the line, and the status has to
+// be set before it: there is no eventfd to hand out.
 type queueInterrupt struct{ irq *irq }
 
 func (i queueInterrupt) Signal()            { i.irq.raise(irqQueue) }

@@ -193,8 +193,8 @@ func TestNewFails(t *testing.T) {
 	h.CheckEmpty(t)
 }
 
-// FuzzRegisters has a guest do anything to the registers and to memory. The seed
-// is what a real driver does.
+// FuzzRegisters has a guest do anything to the registers and to memory. The seed is
+// what a real driver does.
 func FuzzRegisters(f *testing.F) {
 	f.Add([]byte(virtiotest.Record(f, virtiotest.Kind{}, newEcho(f), func(g *virtiotest.Guest) {
 		g.Start(^uint64(0), 16)

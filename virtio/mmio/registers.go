@@ -47,8 +47,8 @@ type selectors struct {
 }
 
 // Read answers a read of the window. A driver must read registers 32 bits wide
-// (virtio 1.2, section 4.2.2.2); other reads give 0. The device's own
-// configuration can be read in any width.
+// (virtio 1.2, section 4.2.2.2); other reads give 0. The device's own configuration
+// can be read in any width.
 func (t *Transport) Read(off uint64, p []byte) {
 	clear(p)
 	switch {

@@ -62,8 +62,8 @@ func (f *Function) follow() {
 	}
 }
 
-// move decodes the BAR at another address, or nowhere for 0. Where the host has
-// no room for it, it is decoded nowhere, until it is moved again.
+// move decodes the BAR at another address, or nowhere for 0. Where the host has no
+// room for it, it is decoded nowhere, until it is moved again.
 func (f *Function) move(addr uint64) {
 	if f.mapped != 0 {
 		f.unbind()
@@ -116,8 +116,8 @@ func (f *Function) unbind() {
 	}
 }
 
-// accessWrite carries out a write through the window in configuration space.
-// The lock is not held meanwhile: the write may reset the device, and wait.
+// accessWrite carries out a write through the window in configuration space. The
+// lock is not held meanwhile: the write may reset the device, and wait.
 func (f *Function) accessWrite() {
 	var buf [4]byte
 	off, p, ok := f.access(&buf)

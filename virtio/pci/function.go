@@ -14,19 +14,18 @@ import (
 
 // Options are what a machine may choose for a function.
 type Options struct {
-	// Line is the INTx pin, for drivers that do not use MSI-X; nil for a
-	// function without one. GSI is what the interrupt line register tells.
+	// Line is the INTx pin, for drivers that do not use MSI-X; nil for a function
+	// without one. GSI is what the interrupt line register tells.
 	Line virtio.Line
 	GSI  uint8
-	// Direct has the device, a virtio.Notified, handle kicks in the vCPU's
-	// thread, and calls made by ioctl in place of an eventfd: the data path
-	// "exit".
+	// Direct has the device, a virtio.Notified, handle kicks in the vCPU's thread,
+	// and calls made by ioctl in place of an eventfd: the data path "exit".
 	Direct bool
 	// Observer is told of each step of each queue; nil for nobody.
 	Observer queue.Observer
-	// Report is told of errors that have nowhere else to go: why a device
-	// needs a reset, a call that the host refused. May be nil. It may be called
-	// from any goroutine, and must not call the function back.
+	// Report is told of errors that have nowhere else to go: why a device needs a
+	// reset, a call that the host refused. May be nil. It may be called from any
+	// goroutine, and must not call the function back.
 	Report func(error)
 }
 
@@ -39,9 +38,9 @@ type BAR struct {
 // Function is a PCI function: a virtio device in configuration space. ConfigRead
 // and ConfigWrite are what a host bridge calls, from any vCPU's thread.
 //
-// Of its locks, mu is taken before the others, and none of them while the
-// host or the device is inside another one: the host's Map may be called with mu
-// held, the device's Reset with registers held.
+// Of its locks, mu is taken before the others, and none of them while the host or
+// the device is inside another one: the host's Map may be called with mu held, the
+// device's Reset with registers held.
 type Function struct {
 	host   virtio.Host
 	opt    Options
@@ -64,8 +63,8 @@ type Function struct {
 	queueVectors []atomic.Uint32
 }
 
-// New makes a function for the device. It is reachable in configuration space
-// only until the guest, or the machine as a firmware does, writes its BAR and sets
+// New makes a function for the device. It is reachable in configuration space only
+// until the guest, or the machine as a firmware does, writes its BAR and sets
 // memory decoding in its command register.
 func New(dev virtio.Device, mem *memory.Space, host virtio.Host, opt Options) (*Function, error) {
 	n := len(dev.QueueSizes())
@@ -107,8 +106,7 @@ func (f *Function) report(err error) {
 // BARs lists the function's memory windows, all 32-bit and not prefetchable.
 func (f *Function) BARs() []BAR { return []BAR{{Index: bar, Size: f.layout.size}} }
 
-// Reset is a machine's reset: the device stops, and every register is as after
-// New.
+// Reset is a machine's reset: the device stops, and every register is as after New.
 func (f *Function) Reset() {
 	f.regMu.Lock()
 	f.regs.SetStatus(0)

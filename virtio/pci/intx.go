@@ -13,9 +13,9 @@ const (
 	isrConfig = 2
 )
 
-// intx is the interrupt pin and the ISR status byte behind it, for drivers that
-// do not use MSI-X. The pin is high while the byte is not 0; to read the byte
-// clears it.
+// intx is the interrupt pin and the ISR status byte behind it, for drivers that do
+// not use MSI-X. The pin is high while the byte is not 0; to read the byte clears
+// it.
 type intx struct {
 	report func(error)
 
@@ -43,8 +43,8 @@ func (x *intx) take() uint8 {
 	return isr
 }
 
-// pending is the interrupt bit of the PCI status register, which shows an
-// interrupt even when the pin is off.
+// pending is the interrupt bit of the PCI status register, which shows an interrupt
+// even when the pin is off.
 func (x *intx) pending() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -20,10 +20,10 @@ const (
 	noVector = 0xffff // VIRTIO_MSI_NO_VECTOR
 )
 
-// msix is the vector table and what lies behind it: one MSI of the host a
-// vector. A vector's messages are delivered while MSI-X is enabled and neither
-// the function nor the vector is masked. A signal to a vector that is masked
-// stays in its eventfd, which is therefore the vector's pending bit.
+// msix is the vector table and what lies behind it: one MSI of the host a vector. A
+// vector's messages are delivered while MSI-X is enabled and neither the function
+// nor the vector is masked. A signal to a vector that is masked stays in its
+// eventfd, which is therefore the vector's pending bit.
 type msix struct {
 	report func(error)
 	direct bool // deliver in the signaller's thread
@@ -131,8 +131,8 @@ func (m *msix) write(off uint64, p []byte) {
 	}
 }
 
-// update brings the host's interrupt in step with the table. A vector whose
-// message the host refuses stays masked.
+// update brings the host's interrupt in step with the table. A vector whose message
+// the host refuses stays masked.
 func (m *msix) update(i int) {
 	v, entry := &m.vectors[i], m.table[i*tableEntry:][:tableEntry]
 	live := m.enabled.Load() && !m.maskAll && entry[tableControl]&tableMasked == 0

@@ -182,8 +182,8 @@ func TestVectorMask(t *testing.T) {
 	ping(g)
 }
 
-// waitFor waits for something that another goroutine brings about and that
-// nothing announces.
+// waitFor waits for something that another goroutine brings about and that nothing
+// announces.
 func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	for end := time.Now().Add(virtiotest.Patience); !cond(); time.Sleep(time.Millisecond) {
@@ -458,8 +458,8 @@ func TestManyQueues(t *testing.T) {
 	waitFor(t, "the pending bit", func() bool { return p.Pending(300) })
 }
 
-// TestPlainDevice runs a device that can neither reset single queues nor
-// handle kicks itself.
+// TestPlainDevice runs a device that can neither reset single queues nor handle
+// kicks itself.
 func TestPlainDevice(t *testing.T) {
 	g := virtiotest.New(t, kindMSIX, onlyDevice{virtiotest.NewEcho(2, 16)}, virtiotest.Options{})
 	if f := g.Start(^uint64(0), 16); f&(1<<virtio.FeatureRingReset) != 0 {

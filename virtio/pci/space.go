@@ -69,8 +69,8 @@ const (
 	deviceBase   = 0x1040 // virtio 1.2, section 4.1.2
 )
 
-// classes are the class codes that a guest shows its user; drivers do not look
-// at them.
+// classes are the class codes that a guest shows its user; drivers do not look at
+// them.
 var classes = map[virtio.Type]uint32{
 	virtio.TypeNet:     0x020000, // Ethernet controller
 	virtio.TypeBlk:     0x018000, // mass storage controller
@@ -143,8 +143,8 @@ func newSpace(t virtio.Type, l layout, pin bool, gsi uint8) *space {
 		s.bytes[regIntPin] = 1 // INTA#
 	}
 
-	// A memory BAR, 32 bits, not prefetchable: the low bits are 0. The bits
-	// below its size cannot be written, which is how software finds it.
+	// A memory BAR, 32 bits, not prefetchable: the low bits are 0. The bits below
+	// its size cannot be written, which is how software finds it.
 	s.allow32(regBAR+4*bar, ^uint32(l.size-1))
 	s.capabilities(l)
 	return s
@@ -184,8 +184,8 @@ func (s *space) virtioCap(at int, next, size, kind byte, offset, length uint32) 
 	s.set32(at+12, length)
 }
 
-// reset clears what software wrote, but for the interrupt line: it is a note
-// of the firmware's to the guest.
+// reset clears what software wrote, but for the interrupt line: it is a note of the
+// firmware's to the guest.
 func (s *space) reset() {
 	line := s.bytes[regIntLine]
 	for i, w := range s.writable {

@@ -40,8 +40,8 @@ func (w *window) Write(off uint64, p []byte) {
 	case off < barNotify:
 		f.regs.WriteConfig(uint32(off-barDevice), p)
 	case off < barTable:
-		// The address names the queue; the value, the queue's number once
-		// more, is not needed.
+		// The address names the queue; the value, the queue's number once more, is
+		// not needed.
 		if (off-barNotify)%notifySize == 0 {
 			f.regs.Notify(int(off-barNotify) / notifySize)
 		}
@@ -57,9 +57,9 @@ type selectors struct {
 	queue         uint16
 }
 
-// readCommon reads a field of the common configuration. A driver must use the
-// width of the field, 32 bits for those of 64 (virtio 1.2, section 4.1.3.1);
-// other reads give 0.
+// readCommon reads a field of the common configuration. A driver must use the width
+// of the field, 32 bits for those of 64 (virtio 1.2, section 4.1.3.1); other reads
+// give 0.
 func (f *Function) readCommon(off uint64, p []byte) {
 	// These two can be watched while a reset holds the lock.
 	switch {
@@ -150,9 +150,8 @@ func area(q *control.Queue, off uint64) *uint64 {
 	return nil
 }
 
-// writeCommon writes a field of the common configuration. Writes of another
-// width than the field's, and those to fields that are read-only, change
-// nothing.
+// writeCommon writes a field of the common configuration. Writes of another width
+// than the field's, and those to fields that are read-only, change nothing.
 func (f *Function) writeCommon(off uint64, p []byte) {
 	f.regMu.Lock()
 	defer f.regMu.Unlock()

@@ -13,8 +13,8 @@ const (
 	descIndirect = 4 // VIRTQ_DESC_F_INDIRECT
 )
 
-// maxIndirect bounds the pieces of a chain in an indirect table. A driver must
-// not make chains longer than the queue (virtio 1.2, section 2.7.5.3.1), but Linux
+// maxIndirect bounds the pieces of a chain in an indirect table. A driver must not
+// make chains longer than the queue (virtio 1.2, section 2.7.5.3.1), but Linux
 // takes what fits into its table; it is also what one preadv takes.
 const maxIndirect = 1024
 
@@ -22,12 +22,12 @@ const maxIndirect = 1024
 const maxBytes = 1 << 32
 
 // Chain is one buffer that the driver offered: a list of pieces that the device
-// reads and a list that it writes, all checked and in guest memory. The zero
-// Chain is ready for Pop, which reuses its storage.
+// reads and a list that it writes, all checked and in guest memory. The zero Chain
+// is ready for Pop, which reuses its storage.
 //
-// A device may shorten and advance the two lists as it goes. How a driver
-// cuts a buffer into pieces has no meaning (virtio 1.2, section 2.7.4): a header
-// may be spread over several.
+// A device may shorten and advance the two lists as it goes. How a driver cuts a
+// buffer into pieces has no meaning (virtio 1.2, section 2.7.4): a header may be
+// spread over several.
 type Chain struct {
 	Head  uint16 // the first descriptor: what the driver knows the chain by
 	Index uint16 // where it stood: the available index, modulo 65536
@@ -68,9 +68,9 @@ func load(table []byte, i uint32) descriptor {
 	}
 }
 
-// walk follows the descriptors of a chain and collects its pieces. A chain
-// starts in the queue's own table, and may end with a descriptor that points to
-// an indirect table, which holds the rest.
+// walk follows the descriptors of a chain and collects its pieces. A chain starts
+// in the queue's own table, and may end with a descriptor that points to an
+// indirect table, which holds the rest.
 func (q *Queue) walk(c *Chain) *Error {
 	table, entries := q.desc, uint32(q.size)
 	left := entries // a chain that visits more descriptors than there are is a loop
@@ -107,8 +107,8 @@ func (q *Queue) walk(c *Chain) *Error {
 	return nil
 }
 
-// enter checks a descriptor that points to an indirect table and returns the
-// table. virtio 1.2, section 2.7.5.3.
+// enter checks a descriptor that points to an indirect table and returns the table.
+// virtio 1.2, section 2.7.5.3.
 func (q *Queue) enter(c *Chain, d descriptor, indirect bool) ([]byte, *Error) {
 	switch {
 	case !q.cfg.Indirect:

@@ -7,8 +7,8 @@ import (
 	"tandem/virtio/memory"
 )
 
-// MaxSize is the largest number of entries that a split virtqueue can have.
-// virtio 1.2, section 2.7.
+// MaxSize is the largest number of entries that a split virtqueue can have. virtio
+// 1.2, section 2.7.
 const MaxSize = 32768
 
 // The layout of a split virtqueue. virtio 1.2, sections 2.7.5, 2.7.6, 2.7.8.
@@ -27,8 +27,7 @@ const (
 	usedAlign  = 4
 )
 
-// Config is where the driver put a queue and how the two sides agreed to use
-// it.
+// Config is where the driver put a queue and how the two sides agreed to use it.
 type Config struct {
 	Index int    // the queue's number in its device
 	Size  uint16 // entries, a power of two up to MaxSize
@@ -37,8 +36,8 @@ type Config struct {
 	Avail uint64 // of the available ring (the "driver area")
 	Used  uint64 // of the used ring (the "device area")
 
-	// Start is the index at which both rings begin: 0 for a queue that the
-	// driver just made, else what Next returned when it was last served.
+	// Start is the index at which both rings begin: 0 for a queue that the driver
+	// just made, else what Next returned when it was last served.
 	Start uint16
 
 	Indirect bool // VIRTIO_F_INDIRECT_DESC was agreed upon
@@ -52,10 +51,9 @@ type Config struct {
 type Interrupt interface {
 	// Signal raises the interrupt.
 	Signal()
-	// Event is an eventfd that raises it without this process's help (an
-	// irqfd), for those who serve the ring elsewhere. It is nil when only
-	// Signal will do: an interrupt line whose status register has to be set
-	// first.
+	// Event is an eventfd that raises it without this process's help (an irqfd),
+	// for those who serve the ring elsewhere. It is nil when only Signal will do:
+	// an interrupt line whose status register has to be set first.
 	Event() *eventfd.FD
 }
 
@@ -64,8 +62,8 @@ type areas struct {
 	desc, avail, used []byte
 }
 
-// find checks where the driver put the three tables. Each has to lie in one
-// region: real ones do, and the ring's code then needs no seams.
+// find checks where the driver put the three tables. Each has to lie in one region:
+// real ones do, and the ring's code then needs no seams.
 func (c *Config) find(mem *memory.Space) (areas, error) {
 	n := uint64(c.Size)
 	if n == 0 || n > MaxSize || n&(n-1) != 0 {

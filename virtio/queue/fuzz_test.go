@@ -9,11 +9,11 @@ import (
 )
 
 // FuzzQueue gives a device a ring of arbitrary bytes in arbitrary places. It may
-// refuse, but what it accepts has to be guest memory, of the length that it says, and
-// bounded.
+// refuse, but what it accepts has to be guest memory, of the length that it says,
+// and bounded.
 //
-// The input is a header (sizes and addresses, 16 bits each in units that reach beyond
-// memory, and options), and then the content of memory from 0 on.
+// The input is a header (sizes and addresses, 16 bits each in units that reach
+// beyond memory, and options), and then the content of memory from 0 on.
 func FuzzQueue(f *testing.F) {
 	seed := func(size uint16, options byte, fill func(b []byte)) {
 		in := make([]byte, 16+0x400)

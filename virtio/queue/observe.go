@@ -33,16 +33,16 @@ type Event struct {
 	// which are for no chain in particular.
 	Head uint16
 	// Index is the chain's place: its available index for ChainPopped, its used
-	// index for UsedPublished. For KickSeen it is the driver's available index,
-	// for CallSent the used index that the call announces.
+	// index for UsedPublished. For KickSeen it is the driver's available index, for
+	// CallSent the used index that the call announces.
 	Index uint16
 	// Length is the chain's bytes for ChainPopped, the bytes written for
 	// UsedPublished, and the number of chains waiting for KickSeen.
 	Length uint64
 }
 
-// Observer is told of each step, in the thread that makes it, before the step
-// after it: it stamps the time itself, and must be quick and not block.
+// Observer is told of each step, in the thread that makes it, before the step after
+// it: it stamps the time itself, and must be quick and not block.
 type Observer interface {
 	Observe(Event)
 }

@@ -13,8 +13,8 @@ const (
 	usedNoNotify     = 1 // VIRTQ_USED_F_NO_NOTIFY
 )
 
-// Queue is the device's side of one split virtqueue. One goroutine at a time
-// may use it.
+// Queue is the device's side of one split virtqueue. One goroutine at a time may
+// use it.
 //
 // The four counters below are free-running indices modulo 65536, in the order in
 // which chains pass them; their differences never exceed the queue's size:
@@ -69,8 +69,8 @@ func New(mem *memory.Space, cfg Config) (*Queue, error) {
 // Config is what the queue was made from.
 func (q *Queue) Config() Config { return q.cfg }
 
-// Next is the available index of the chain that Pop takes next: where somebody
-// else would go on serving the queue, if nothing is in flight.
+// Next is the available index of the chain that Pop takes next: where somebody else
+// would go on serving the queue, if nothing is in flight.
 func (q *Queue) Next() uint16 { return q.next }
 
 // InFlight is how many chains were popped and not yet pushed.
@@ -105,9 +105,9 @@ func (q *Queue) Pop(c *Chain) (bool, error) {
 	return true, nil
 }
 
-// look loads the available index. A driver owns at most as many chains as the
-// queue has entries, counting those that are in flight in the device: an index
-// beyond that, or one that went backwards, is not a ring's any more.
+// look loads the available index. A driver owns at most as many chains as the queue
+// has entries, counting those that are in flight in the device: an index beyond
+// that, or one that went backwards, is not a ring's any more.
 func (q *Queue) look() *Error {
 	idx := atomic16.Load(q.availIdx)
 	if room := q.size - q.InFlight(); idx-q.next > room {
@@ -120,8 +120,8 @@ func (q *Queue) look() *Error {
 	return nil
 }
 
-// Rewind puts back the n chains that were popped last, to be popped again. None
-// of them, and none popped after them, may have been pushed.
+// Rewind puts back the n chains that were popped last, to be popped again. None of
+// them, and none popped after them, may have been pushed.
 func (q *Queue) Rewind(n uint16) {
 	if n > q.InFlight() {
 		panic("queue: rewind over chains that were pushed")
@@ -129,9 +129,9 @@ func (q *Queue) Rewind(n uint16) {
 	q.next -= n
 }
 
-// Push gives a popped chain back to the driver: the device wrote the first
-// written bytes of its writable part. Chains may be pushed in any order. The
-// driver sees it with the next Publish.
+// Push gives a popped chain back to the driver: the device wrote the first written
+// bytes of its writable part. Chains may be pushed in any order. The driver sees it
+// with the next Publish.
 func (q *Queue) Push(head uint16, written uint32) {
 	if q.InFlight() == 0 {
 		panic("queue: push of a chain that was not popped")
@@ -149,8 +149,8 @@ func (q *Queue) Push(head uint16, written uint32) {
 	q.pushed++
 }
 
-// Publish lets the driver see what was pushed, and calls it if it asked for
-// that. To publish several chains at once costs less than one by one.
+// Publish lets the driver see what was pushed, and calls it if it asked for that.
+// To publish several chains at once costs less than one by one.
 func (q *Queue) Publish() {
 	if q.pushed == q.published {
 		return
@@ -173,9 +173,9 @@ func (q *Queue) Publish() {
 	}
 }
 
-// wantsCall tells whether the driver wants to hear that the used index moved
-// from old to where it is now. The fence in Store stands before the
-// loads here: the driver writes its wish, and then looks at the used index.
+// wantsCall tells whether the driver wants to hear that the used index moved from
+// old to where it is now. The fence in Store stands before the loads here: the
+// driver writes its wish, and then looks at the used index.
 func (q *Queue) wantsCall(old uint16) bool {
 	if !q.cfg.EventIdx {
 		return atomic16.Load(q.availFlags)&availNoInterrupt == 0
@@ -183,17 +183,17 @@ func (q *Queue) wantsCall(old uint16) bool {
 	return passed(atomic16.Load(q.usedEvent), old, q.published)
 }
 
-// passed tells whether an index that went from old to now left event behind:
-// event is one of old, old+1, ..., now-1, modulo 65536. virtio 1.2, section 2.7.10.
+// passed tells whether an index that went from old to now left event behind: event
+// is one of old, old+1, ..., now-1, modulo 65536. virtio 1.2, section 2.7.10.
 func passed(event, old, now uint16) bool {
 	return now-event-1 < now-old
 }
 
-// DisableKicks asks the driver for no more kicks, while the device is looking at the
-// ring anyway. It is a hint: they may still come.
+// DisableKicks asks the driver for no more kicks, while the device is looking at
+// the ring anyway. It is a hint: they may still come.
 func (q *Queue) DisableKicks() {
-	// With event indices there is nothing to do: the driver kicks when it
-	// passes availEvent, which it did already.
+	// With event indices there is nothing to do: the driver kicks when it passes
+	// availEvent, which it did already.
 	if q.cfg.EventIdx || q.kicksOff {
 		return
 	}
@@ -202,8 +202,8 @@ func (q *Queue) DisableKicks() {
 }
 
 // EnableKicks asks for a kick with the next available chain, and tells whether
-// there are chains already, which no kick will announce: the caller must look
-// at them before it waits.
+// there are chains already, which no kick will announce: the caller must look at
+// them before it waits.
 func (q *Queue) EnableKicks() (more bool) {
 	switch {
 	case q.cfg.EventIdx:
@@ -212,8 +212,8 @@ func (q *Queue) EnableKicks() (more bool) {
 		atomic16.Store(q.usedFlags, 0)
 		q.kicksOff = false
 	}
-	// The fence in Store stands between the wish and this load: the driver
-	// raises the index, and then looks whether a kick is wanted.
+	// The fence in Store stands between the wish and this load: the driver raises
+	// the index, and then looks whether a kick is wanted.
 	return atomic16.Load(q.availIdx) != q.next
 }
 

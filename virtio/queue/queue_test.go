@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"unsafe"
@@ -222,8 +224,8 @@ func sum(pieces []virtiotest.Piece) (n uint64) {
 	return n
 }
 
-// TestWrapAround sends chains through a queue until its indices have wrapped
-// around more than once, giving them back in another order than they came.
+// TestWrapAround sends chains through a queue until its indices have wrapped around
+// more than once, giving them back in another order than they came.
 func TestWrapAround(t *testing.T) {
 	for _, size := range []uint16{1, 2, 16, 1024} {
 		for _, eventIdx := range []bool{false, true} {
@@ -441,6 +443,41 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestTooManyInFlight has a driver offer more chains than the queue has entries,
+// while the device still works on the first ones.
+func TestTooManyInFlight(t *testing.T) {
+	b := newBench(t, 4, queue.Config{})
+	b.ring.SetDesc(0, buffers, 1, 0, 0)
+	var c queue.Chain
+	for range 4 {
+		b.ring.SetAvail(0)
+		b.pop(t, &c)
+	}
+	b.queue.Push(0, 0)
+	b.ring.SetAvail(0) // as a driver may that saw the used index before it was published
+	b.pop(t, &c)
+	b.ring.SetAvail(0)
+	if _, err := b.queue.Pop(&c); err == nil || !strings.Contains(err.Error(), "jumped by 1 from 5 with room for 0 chains") {
+		t.Errorf("Pop of a fifth chain: error = %v", err)
+	}
+}
+
+// TestLongIndirectTable has as many pieces as an indirect table may have, and one
+// more.
+func TestLongIndirectTable(t *testing.T) {
+	for _, c := range []struct {
+		pieces int
+		ok     bool
+	}{{1024, true}, {1025, false}} {
+		b := newBench(t, 16, queue.Config{Indirect: true})
+		b.ring.OfferIndirect(0x20000, slices.Repeat([]virtiotest.Piece{{GPA: buffers, Len: 1}}, c.pieces)...)
+		var chain queue.Chain
+		if _, err := b.queue.Pop(&chain); (err == nil) != c.ok {
+			t.Errorf("%d pieces: error = %v, want success %v", c.pieces, err, c.ok)
+		}
+	}
+}
+
 func TestSetUp(t *testing.T) {
 	mem := newMemory(t)
 	good := queue.Config{Index: 2, Size: 16, Desc: 0, Avail: 0x8000, Used: 0xa000}
@@ -472,8 +509,8 @@ func TestSetUp(t *testing.T) {
 	}
 }
 
-// TestDescriptorsChange has the driver change descriptors while the device looks
-// at them: whatever the device sees, the pieces that it gets are guest memory.
+// TestDescriptorsChange has the driver change descriptors while the device looks at
+// them: whatever the device sees, the pieces that it gets are guest memory.
 func TestDescriptorsChange(t *testing.T) {
 	b := newBench(t, 4, queue.Config{Indirect: true})
 	stop := make(chan struct{})

@@ -13,8 +13,8 @@ import (
 const (
 	queueSize = 64
 	// maxBytes is the most that one chain gets. The device may fill less than it
-	// was given (virtio 1.2, section 5.4.6.1), and a chain of gigabytes would keep a
-	// reset waiting.
+	// was given (virtio 1.2, section 5.4.6.1), and a chain of gigabytes would keep
+	// a reset waiting.
 	maxBytes = 64 << 10
 )
 
@@ -63,8 +63,8 @@ func (d *Device) StartQueue(i int, q virtio.Queue) error {
 // Notify implements virtio.Notified.
 func (d *Device) Notify(i int) { d.workers.Notify(i) }
 
-// serve fills a chain with random bytes. The kernel writes them straight into
-// the guest's memory.
+// serve fills a chain with random bytes. The kernel writes them straight into the
+// guest's memory.
 func serve(q *queue.Queue, c *queue.Chain) (uint32, error) {
 	if c.WriteLen == 0 {
 		return 0, q.Broken(c, "an entropy request without room for a byte")

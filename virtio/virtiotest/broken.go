@@ -66,8 +66,8 @@ func Breakages() []Breakage {
 			r.SetAvail(0)
 		}},
 		{"indirect table that was not agreed on", "", 0, func(g *Guest, r *Ring, page uint64) {
-			// Only without the feature: with it this is a table of one
-			// descriptor that is a loop.
+			// Only without the feature: with it this is a table of one descriptor
+			// that is a loop.
 			PutDesc(g.Bytes(page, 16), page, 16, Next, 0)
 			r.SetDesc(0, page, 16, Indirect, 0)
 			r.SetAvail(0)
@@ -108,8 +108,8 @@ func Breakages() []Breakage {
 	}
 }
 
-// brokenRing breaks the ring in every way. The device has to ask for a reset, name the
-// reason, and work again after it.
+// brokenRing breaks the ring in every way. The device has to ask for a reset, name
+// the reason, and work again after it.
 func (s Suite) brokenRing(g *Guest) {
 	for _, features := range []uint64{0, ^uint64(0)} {
 		for _, b := range Breakages() {

@@ -1,7 +1,7 @@
 // Package virtiotest plays the guest's side of virtio: a machine without a
-// processor, drivers for both transports that work on registers alone, the
-// driver's side of a virtqueue, and a suite of tests that every device and
-// every transport has to pass.
+// processor, drivers for both transports that work on registers alone, the driver's
+// side of a virtqueue, and a suite of tests that every device and every transport
+// has to pass.
 //
 //	test                 virtiotest                          under test
 //

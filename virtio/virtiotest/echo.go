@@ -8,9 +8,9 @@ import (
 	"tandem/virtio/queue"
 )
 
-// Echo is a device that copies what it reads of a chain to what it writes of
-// it. Its configuration space has a counter of 64 bits, whose halves are always
-// equal, and 8 bytes that the driver can write.
+// Echo is a device that copies what it reads of a chain to what it writes of it.
+// Its configuration space has a counter of 64 bits, whose halves are always equal,
+// and 8 bytes that the driver can write.
 type Echo struct {
 	// Hold, if not nil, is received from before each chain is answered: a request
 	// stays in flight until the test lets it go.

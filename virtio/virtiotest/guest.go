@@ -13,8 +13,8 @@ import (
 	"tandem/virtio/queue"
 )
 
-// Patience is how long a test waits for what has to come. Only failures take
-// that long.
+// Patience is how long a test waits for what has to come. Only failures take that
+// long.
 const Patience = 10 * time.Second
 
 // The guest's memory: two regions with a hole between them, as in a machine.
@@ -79,8 +79,8 @@ type Options struct {
 	Observer queue.Observer
 }
 
-// New plugs the device in. When the test is over, it pulls the device out and checks
-// that nothing of it is left on the host.
+// New plugs the device in. When the test is over, it pulls the device out and
+// checks that nothing of it is left on the host.
 func New(t testing.TB, k Kind, dev virtio.Device, opt Options) *Guest {
 	t.Helper()
 	g := &Guest{
@@ -165,8 +165,8 @@ func (g *Guest) Reports() []error {
 // AsPCI is the driver of a guest whose Kind is PCI.
 func (g *Guest) AsPCI() *PCI { return g.Registers.(*PCI) }
 
-// Alloc gives n bytes of zeroed guest memory. What was allocated before a Reset
-// is given out again.
+// Alloc gives n bytes of zeroed guest memory. What was allocated before a Reset is
+// given out again.
 func (g *Guest) Alloc(n, align uint64) uint64 {
 	g.free = (g.free + align - 1) &^ (align - 1)
 	gpa := g.free
@@ -198,8 +198,8 @@ func (g *Guest) Put(b []byte) uint64 {
 	return gpa
 }
 
-// In is a piece with b for the device to read, Out one of n bytes for the device
-// to write.
+// In is a piece with b for the device to read, Out one of n bytes for the device to
+// write.
 func (g *Guest) In(b []byte) Piece { return Piece{GPA: g.Put(b), Len: uint32(len(b))} }
 
 // Out is a piece of n bytes for the device to write.
@@ -235,8 +235,8 @@ func (g *Guest) Negotiate(features uint64) uint64 {
 	return agreed
 }
 
-// Start takes a driver all the way: reset, features, rings for all queues (of
-// at most size entries), DRIVER_OK.
+// Start takes a driver all the way: reset, features, rings for all queues (of at
+// most size entries), DRIVER_OK.
 func (g *Guest) Start(features uint64, size uint16) uint64 {
 	g.Helper()
 	agreed := g.Negotiate(features)
@@ -303,8 +303,8 @@ func (g *Guest) Do(queue int, pieces ...Piece) Used {
 	return u
 }
 
-// WaitNeedsReset waits until the device asks for a reset, and for the
-// interrupt that says so.
+// WaitNeedsReset waits until the device asks for a reset, and for the interrupt
+// that says so.
 func (g *Guest) WaitNeedsReset() {
 	g.Helper()
 	if !g.WaitConfig(Patience) {
@@ -329,8 +329,8 @@ func (g *Guest) Config32(off uint32) uint32 {
 	return binary.LittleEndian.Uint32(b)
 }
 
-// Config64 reads the device's configuration space in two accesses, as a
-// driver has to: it tries again if the generation changed meanwhile.
+// Config64 reads the device's configuration space in two accesses, as a driver has
+// to: it tries again if the generation changed meanwhile.
 func (g *Guest) Config64(off uint32) uint64 {
 	for {
 		gen := g.Generation()

@@ -16,11 +16,10 @@ import (
 // Host is a virtio.Host without a machine around it. Its Read and Write are what a
 // processor does.
 type Host struct {
-	// NoDoorbells and NoMSI take away what a machine may not have. Set them
-	// before a transport is plugged in.
+	// NoDoorbells and NoMSI take away what a machine may not have. Set them before
+	// a transport is plugged in.
 	NoDoorbells, NoMSI bool
-	// Trace, if not nil, is told of each Read (before it is answered) and
-	// Write.
+	// Trace, if not nil, is told of each Read (before it is answered) and Write.
 	Trace func(write bool, addr uint64, p []byte)
 
 	mu        sync.Mutex
@@ -157,8 +156,8 @@ func (h *Host) find(bus virtio.Bus, addr uint64, n int) (mapping, bool) {
 	return mapping{}, false
 }
 
-// rung is the eventfd of the doorbell that a write matches, as in KVM: an
-// exact match first, then one of any width and data.
+// rung is the eventfd of the doorbell that a write matches, as in KVM: an exact
+// match first, then one of any width and data.
 func (h *Host) rung(bus virtio.Bus, addr uint64, p []byte) *eventfd.FD {
 	d := virtio.Doorbell{Bus: bus, Addr: addr, Size: uint8(len(p)), Match: true}
 	var data [8]byte

@@ -77,8 +77,8 @@ func (m *MSI) delivers(addr uint64, data uint32) bool {
 	return m.live && m.addr == addr && m.data == data
 }
 
-// WaitMSI waits for a message to be delivered. It gives false after the
-// timeout, or when no unmasked MSI has that message.
+// WaitMSI waits for a message to be delivered. It gives false after the timeout, or
+// when no unmasked MSI has that message.
 func (h *Host) WaitMSI(addr uint64, data uint32, timeout time.Duration) bool {
 	var fds []*eventfd.FD
 	h.mu.Lock()
@@ -91,8 +91,7 @@ func (h *Host) WaitMSI(addr uint64, data uint32, timeout time.Duration) bool {
 	return waitAny(fds, timeout)
 }
 
-// waitAny waits until one of the eventfds is signalled, and clears those that
-// are.
+// waitAny waits until one of the eventfds is signalled, and clears those that are.
 func waitAny(fds []*eventfd.FD, timeout time.Duration) bool {
 	if len(fds) == 0 {
 		return false

@@ -21,7 +21,8 @@ type Cap struct {
 	Length uint64
 }
 
-// PCI is a driver for the PCI transport. It finds its way by the capabilities alone.
+// PCI is a driver for the PCI transport. It finds its way by the capabilities
+// alone.
 type PCI struct {
 	Host   *Host
 	Config Config
@@ -70,8 +71,8 @@ func NewPCI(h *Host, c Config, base uint64, line *Line, msix bool) (*PCI, error)
 	return p, nil
 }
 
-// ViaConfig has the driver reach the BAR through configuration space alone
-// (virtio 1.2, section 4.1.4.9), and turns memory decoding off.
+// ViaConfig has the driver reach the BAR through configuration space alone (virtio
+// 1.2, section 4.1.4.9), and turns memory decoding off.
 func (p *PCI) ViaConfig() {
 	p.viaConfig = true
 	p.Put16(0x04, 0x4)

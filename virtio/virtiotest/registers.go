@@ -33,8 +33,8 @@ type Registers interface {
 	// SetInterrupts chooses vectors, where there are any. A driver does it after
 	// each reset.
 	SetInterrupts(queues int)
-	// WaitQueue waits for a call from a queue, WaitConfig for one that says that the
-	// configuration changed. They give false after the timeout.
+	// WaitQueue waits for a call from a queue, WaitConfig for one that says that
+	// the configuration changed. They give false after the timeout.
 	WaitQueue(queue int, timeout time.Duration) bool
 	WaitConfig(timeout time.Duration) bool
 
@@ -42,8 +42,8 @@ type Registers interface {
 	Space() virtio.Window
 }
 
-// isrWaiter waits for interrupts that come over a line with a status register behind
-// it. What was seen of one kind is kept for who waits for it.
+// isrWaiter waits for interrupts that come over a line with a status register
+// behind it. What was seen of one kind is kept for who waits for it.
 type isrWaiter struct {
 	line *Line
 	take func() uint32 // reads and acknowledges the status

@@ -115,8 +115,8 @@ func (r *Ring) SetAvailIdx(idx uint16) {
 // AvailIdx is the available index that comes next.
 func (r *Ring) AvailIdx() uint16 { return r.availIdx }
 
-// Put fills descriptors for a buffer, which Publish makes available. It
-// panics if there are too few: tests do not overrun their ring by accident.
+// Put fills descriptors for a buffer, which Publish makes available. It panics if
+// there are too few: tests do not overrun their ring by accident.
 func (r *Ring) Put(pieces ...Piece) (head uint16) {
 	n := len(pieces)
 	if n == 0 || n > len(r.free) {
@@ -207,9 +207,8 @@ func (r *Ring) NeedsKick() bool {
 	return atomic16.Load(atomic16.At(r.used, 0))&1 == 0
 }
 
-// WantCall asks for a call with the next chain (or, with event indices, after
-// ahead more of them), and tells whether chains came back that no call will
-// announce.
+// WantCall asks for a call with the next chain (or, with event indices, after ahead
+// more of them), and tells whether chains came back that no call will announce.
 func (r *Ring) WantCall(ahead uint16) (more bool) {
 	if r.EventIdx {
 		atomic16.Store(atomic16.At(r.avail, 4+2*int(r.Size)), r.usedIdx+ahead)

@@ -22,8 +22,8 @@ const (
 	numOps
 )
 
-// Script is what a guest does to a device, as bytes that a fuzzer may change in
-// any way. A step is an Op, a length of 1 to 64, an address (16 bits), and that many
+// Script is what a guest does to a device, as bytes that a fuzzer may change in any
+// way. A step is an Op, a length of 1 to 64, an address (16 bits), and that many
 // bytes.
 type Script []byte
 
@@ -53,8 +53,8 @@ func (s Script) Play(do func(op Op, at uint16, p []byte)) {
 	}
 }
 
-// Record writes down what drive does to a device of a new guest: first the guest memory
-// that it leaves behind (rings and buffers), and then all accesses to
+// Record writes down what drive does to a device of a new guest: first the guest
+// memory that it leaves behind (rings and buffers), and then all accesses to
 // registers. Memory above 64 KiB is left out.
 func Record(t testing.TB, k Kind, dev virtio.Device, drive func(g *Guest)) Script {
 	t.Helper()
@@ -103,10 +103,10 @@ func (r recorder) ConfigWrite(off uint16, p []byte) {
 	r.Config.ConfigWrite(off, p)
 }
 
-// Fuzz plays scripts to devices over one kind of transport. Whatever a script does, the
-// monitor has to live on, to hold no more than one window, to give
-// back all it holds, and the device has to work for a well-behaved driver
-// after the machine's reset. newDevice makes a fresh device; probe is a Suite's.
+// Fuzz plays scripts to devices over one kind of transport. Whatever a script does,
+// the monitor has to live on, to hold no more than one window, to give back all it
+// holds, and the device has to work for a well-behaved driver after the machine's
+// reset. newDevice makes a fresh device; probe is a Suite's.
 func Fuzz(f *testing.F, k Kind, newDevice func(testing.TB) virtio.Device, probe func(*Guest)) {
 	mem := NewMemory(f)
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -150,8 +150,9 @@ func Fuzz(f *testing.F, k Kind, newDevice func(testing.TB) virtio.Device, probe 
 	})
 }
 
-// plugForFuzz plugs the guest's device in. It gives where the registers are at the moment, a
-// machine's reset after which a driver is ready, and what pulls the device out.
+// plugForFuzz plugs the guest's device in. It gives where the registers are at the
+// moment, a machine's reset after which a driver is ready, and what pulls the
+// device out.
 func (g *Guest) plugForFuzz() (space func() virtio.Window, reset func(), closeAll func() error) {
 	if !g.Kind.PCI {
 		m, err := mmio.New(g.Dev, g.Mem, g.Host, mmioBase, g.Line, mmio.Options{Direct: g.Kind.Direct})

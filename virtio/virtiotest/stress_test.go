@@ -11,10 +11,10 @@ import (
 	"tandem/virtio/queue"
 )
 
-// TestNoWakeUpIsLost drives a device as fast as it goes, kicking only when the device
-// wants it and sleeping only when the driver asked for a call. A missing
-// fence, or a check on the wrong side of one, leaves both asleep. The
-// indices wrap around several times.
+// TestNoWakeUpIsLost drives a device as fast as it goes, kicking only when the
+// device wants it and sleeping only when the driver asked for a call. A missing
+// fence, or a check on the wrong side of one, leaves both asleep. The indices wrap
+// around several times.
 func TestNoWakeUpIsLost(t *testing.T) {
 	chains := 200_000
 	if testing.Short() {
@@ -60,8 +60,8 @@ func stream(g *Guest, chains int) {
 	}
 }
 
-// TestResetWaits resets a device while a request is in flight: in the device's goroutine,
-// or in the thread of another vCPU.
+// TestResetWaits resets a device while a request is in flight: in the device's
+// goroutine, or in the thread of another vCPU.
 func TestResetWaits(t *testing.T) {
 	for _, k := range Kinds() {
 		t.Run(k.Name, func(t *testing.T) {
@@ -173,16 +173,16 @@ func TestObserver(t *testing.T) {
 	}
 }
 
-// TestConfigIsNotTorn reads the configuration space in two halves while the
-// device changes it: a driver that looks at the generation sees them equal.
+// TestConfigIsNotTorn reads the configuration space in two halves while the device
+// changes it: a driver that looks at the generation sees them equal.
 func TestConfigIsNotTorn(t *testing.T) {
 	for _, k := range Kinds() {
 		t.Run(k.Name, func(t *testing.T) {
 			dev := NewEcho(1, 16)
 			g := New(t, k, dev, Options{})
 			g.Start(0, 16)
-			// PCI's generation has 8 bits: more changes than that between two
-			// reads could not be told from none.
+			// PCI's generation has 8 bits: more changes than that between two reads
+			// could not be told from none.
 			const rounds, changes = 20, 200
 			for round := range uint64(rounds) {
 				done := make(chan struct{})

@@ -12,8 +12,8 @@ import (
 type Suite struct {
 	// New makes a device for one test.
 	New func(t testing.TB) virtio.Device
-	// Probe makes a request to a device that Start started, and fails the test
-	// if the answer is wrong.
+	// Probe makes a request to a device that Start started, and fails the test if
+	// the answer is wrong.
 	Probe func(g *Guest)
 }
 
@@ -131,7 +131,8 @@ func (s Suite) features(g *Guest) {
 	}
 }
 
-// works makes requests under every mixture of features, again and again on one device.
+// works makes requests under every mixture of features, again and again on one
+// device.
 func (s Suite) works(g *Guest) {
 	for _, f := range ringFeatures {
 		for _, size := range []uint16{4, 16, 1 << 15} {
@@ -143,8 +144,8 @@ func (s Suite) works(g *Guest) {
 	}
 }
 
-// filledBefore offers a request before DRIVER_OK, which the device must not
-// touch until then, and finds it done after a kick.
+// filledBefore offers a request before DRIVER_OK, which the device must not touch
+// until then, and finds it done after a kick.
 func (s Suite) filledBefore(g *Guest) {
 	g.Negotiate(^uint64(0))
 	r := g.AddRing(0, min(16, g.MaxSize(0)), 0)
@@ -239,8 +240,8 @@ func (s Suite) readOnly(g *Guest) {
 	g.Start(^uint64(0), 16)
 	typ, features, status := g.Type(), g.DeviceFeatures(), g.Status()
 	space := g.Space()
-	// The registers that reset, select and notify are left out: to write them
-	// has an effect.
+	// The registers that reset, select and notify are left out: to write them has
+	// an effect.
 	offs := []uint64{4, 18, 21, 30, 56, 0x1000} // of struct virtio_pci_common_cfg, and ISR
 	if !g.Kind.PCI {
 		offs = []uint64{0x000, 0x004, 0x008, 0x00c, 0x010, 0x034, 0x060, 0x0b0, 0x0b4, 0x0b8, 0x0bc, 0x0fc}
@@ -358,8 +359,8 @@ func (s Suite) resetWithRequests(g *Guest) {
 	s.Probe(g)
 }
 
-// randomRegisters writes and reads every register at random, most of them at
-// those places where there are some, and some while the device runs.
+// randomRegisters writes and reads every register at random, most of them at those
+// places where there are some, and some while the device runs.
 func (s Suite) randomRegisters(g *Guest) {
 	rng := rand.New(rand.NewPCG(1, uint64(g.Dev.Type())))
 	values := []uint64{0, 1, 2, 3, 4, 8, 15, 16, 0x40, 0x80, 0xff, 0x8000, 0xffff, 0x10000, 0xffffffff, 1 << 63, LowSize - 8, HighBase}

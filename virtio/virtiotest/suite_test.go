@@ -8,8 +8,8 @@ import (
 	"tandem/virtio"
 )
 
-// probeEcho sends bytes through the echo device on every queue, cut up at random, and in
-// an indirect table where that was agreed on.
+// probeEcho sends bytes through the echo device on every queue, cut up at random,
+// and in an indirect table where that was agreed on.
 func probeEcho(g *Guest) {
 	g.Helper()
 	for q := range g.Rings {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shared is memory that the race detector does not watch: it knows nothing of
-// the order that this package gives.
+// shared is memory that the race detector does not watch: it knows nothing of the
+// order that this package gives.
 func shared(t testing.TB) []byte {
 	mem, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
@@ -35,9 +35,9 @@ func TestNeighboursAreLeftAlone(t *testing.T) {
 }
 
 // TestStoreIsAFence is Dekker's problem, and the ring's: two sides each store to
-// one field and then load the other's. If both loads came before the
-// stores, both sides would go to sleep. It fails in a moment on two processors
-// if Store is a plain MOV.
+// one field and then load the other's. If both loads came before the stores, both
+// sides would go to sleep. It fails in a moment on two processors if Store is a
+// plain MOV.
 func TestStoreIsAFence(t *testing.T) {
 	mem := shared(t)
 	x, y := At(mem, 0), At(mem, 128)

@@ -1,6 +1,6 @@
-// Package control is what the register sets of the PCI and MMIO transports have
-// in common: device status, feature negotiation, the registers of each queue,
-// and the life of the device between DRIVER_OK and reset. virtio 1.2, sections 2 and 3.
+// Package control is what the register sets of the PCI and MMIO transports have in
+// common: device status, feature negotiation, the registers of each queue, and the
+// life of the device between DRIVER_OK and reset. virtio 1.2, sections 2 and 3.
 //
 //	driver writes            status              device
 //
@@ -12,13 +12,13 @@
 //	                         79   NEEDS_RESET <- Fail
 //	0                        0                   Reset, registers as new
 //
-// What a driver may not do has one of three answers here: a write that
-// comes at the wrong time to a register that the driver may write otherwise (a queue
-// moved while it runs, features after FEATURES_OK) changes nothing; features that were
-// not offered leave FEATURES_OK unset, as the specification has it; all
-// else that makes a device unusable (a queue of three entries, areas outside
-// memory, DRIVER_OK before FEATURES_OK) is a failure of the device: it sets
-// NEEDS_RESET and waits for that.
+// What a driver may not do has one of three answers here: a write that comes at the
+// wrong time to a register that the driver may write otherwise (a queue moved while
+// it runs, features after FEATURES_OK) changes nothing; features that were not
+// offered leave FEATURES_OK unset, as the specification has it; all else that makes
+// a device unusable (a queue of three entries, areas outside memory, DRIVER_OK
+// before FEATURES_OK) is a failure of the device: it sets NEEDS_RESET and waits for
+// that.
 package control
 
 import (
@@ -36,12 +36,12 @@ import (
 type Transport interface {
 	// QueueInterrupt is what calls the driver for a queue.
 	QueueInterrupt(queue int) queue.Interrupt
-	// ConfigInterrupt tells the driver that the configuration changed. It is
-	// called from any goroutine, also while another one is in SetStatus: it must
-	// not take the lock that guards the Registers.
+	// ConfigInterrupt tells the driver that the configuration changed. It is called
+	// from any goroutine, also while another one is in SetStatus: it must not take
+	// the lock that guards the Registers.
 	ConfigInterrupt()
-	// ResetTransport forgets interrupts that are pending and makes the registers new
-	// that the transport has of its own. The device is stopped.
+	// ResetTransport forgets interrupts that are pending and makes the registers
+	// new that the transport has of its own. The device is stopped.
 	ResetTransport()
 }
 
@@ -52,8 +52,8 @@ type Options struct {
 	Report   func(error)    // nil for nobody
 }
 
-// Registers is the state that a driver sees and changes. The transport guards
-// it with a lock of its own; the methods that say so need none.
+// Registers is the state that a driver sees and changes. The transport guards it
+// with a lock of its own; the methods that say so need none.
 type Registers struct {
 	dev       virtio.Device
 	mem       *memory.Space
@@ -131,9 +131,9 @@ func (r *Registers) NumQueues() int { return len(r.queues) }
 // Kick is the eventfd that wakes whoever serves a queue. Needs no lock.
 func (r *Registers) Kick(i int) *eventfd.FD { return r.queues[i].kick }
 
-// Notify is a driver's notification that reached the transport as a write. A
-// queue that does not exist is ignored. Needs no lock, and must be called
-// without it: a device may serve the queue right here.
+// Notify is a driver's notification that reached the transport as a write. A queue
+// that does not exist is ignored. Needs no lock, and must be called without it: a
+// device may serve the queue right here.
 func (r *Registers) Notify(i int) {
 	if i < 0 || i >= len(r.queues) {
 		return
@@ -160,8 +160,8 @@ func word(features uint64, sel uint32) uint32 {
 	return uint32(features >> (32 * sel))
 }
 
-// SetDriverFeatures sets word sel of what the driver wants. It changes nothing
-// once the features were agreed upon, and there are no words beyond 1.
+// SetDriverFeatures sets word sel of what the driver wants. It changes nothing once
+// the features were agreed upon, and there are no words beyond 1.
 func (r *Registers) SetDriverFeatures(sel, v uint32) {
 	if sel > 1 || r.Status()&virtio.StatusFeaturesOK != 0 {
 		return

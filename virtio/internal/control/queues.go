@@ -15,8 +15,7 @@ func (r *Registers) MaxSize(i uint32) uint16 {
 	return r.queues[i].max
 }
 
-// Queue is the registers of a queue for reading, all 0 if there is no such
-// queue.
+// Queue is the registers of a queue for reading, all 0 if there is no such queue.
 func (r *Registers) Queue(i uint32) Queue {
 	if i >= uint32(len(r.queues)) {
 		return Queue{}
@@ -24,9 +23,9 @@ func (r *Registers) Queue(i uint32) Queue {
 	return r.queues[i]
 }
 
-// Change runs change on the registers of a queue, for its size and areas. It
-// does not while the queue is enabled, or if there is no such queue: a driver
-// cannot move a queue that runs. Values are checked when the device starts.
+// Change runs change on the registers of a queue, for its size and areas. It does
+// not while the queue is enabled, or if there is no such queue: a driver cannot
+// move a queue that runs. Values are checked when the device starts.
 func (r *Registers) Change(i uint32, change func(q *Queue)) {
 	if i >= uint32(len(r.queues)) || r.queues[i].Enabled {
 		return
@@ -34,9 +33,9 @@ func (r *Registers) Change(i uint32, change func(q *Queue)) {
 	change(&r.queues[i])
 }
 
-// Enable enables a queue. On an active device it only does so for a queue that
-// was reset, if the two sides agreed on VIRTIO_F_RING_RESET: the others are
-// those that the device was started with.
+// Enable enables a queue. On an active device it only does so for a queue that was
+// reset, if the two sides agreed on VIRTIO_F_RING_RESET: the others are those that
+// the device was started with.
 func (r *Registers) Enable(i uint32) {
 	if i >= uint32(len(r.queues)) || r.queues[i].Enabled {
 		return
@@ -73,8 +72,8 @@ func (r *Registers) ResetQueue(i uint32) {
 }
 
 // Disable stops one queue and keeps its registers (QueueReady, virtio 1.2, section
-// 4.2.2.2: it needs no feature bit). A device that cannot do that to a queue
-// in use needs a reset.
+// 4.2.2.2: it needs no feature bit). A device that cannot do that to a queue in use
+// needs a reset.
 func (r *Registers) Disable(i uint32) {
 	if i >= uint32(len(r.queues)) || !r.queues[i].Enabled {
 		return
@@ -90,8 +89,8 @@ func (r *Registers) Disable(i uint32) {
 	r.queues[i].Enabled = false
 }
 
-// resetter is the device if it runs and if single queues of it may be started
-// and stopped.
+// resetter is the device if it runs and if single queues of it may be started and
+// stopped.
 func (r *Registers) resetter() (virtio.QueueResetter, bool) {
 	dev, ok := r.dev.(virtio.QueueResetter)
 	return dev, ok && r.active && r.has(virtio.FeatureRingReset)

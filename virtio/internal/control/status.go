@@ -12,13 +12,13 @@ import (
 const driverStatus = virtio.StatusAcknowledge | virtio.StatusDriver | virtio.StatusDriverOK |
 	virtio.StatusFeaturesOK | virtio.StatusFailed
 
-// Status is the device status register. Needs no lock, so that a driver can watch it while a
-// reset is in flight.
+// Status is the device status register. Needs no lock, so that a driver can watch
+// it while a reset is in flight.
 func (r *Registers) Status() uint8 { return uint8(r.status.Load()) }
 
-// SetStatus is a driver's write to the device status register. 0 resets the
-// device, and returns when nothing is in flight. Other values only add bits: a
-// driver must not clear one (virtio 1.2, section 2.1.1).
+// SetStatus is a driver's write to the device status register. 0 resets the device,
+// and returns when nothing is in flight. Other values only add bits: a driver must
+// not clear one (virtio 1.2, section 2.1.1).
 func (r *Registers) SetStatus(v uint8) {
 	if v == 0 {
 		r.reset()
@@ -38,9 +38,9 @@ func (r *Registers) SetStatus(v uint8) {
 	}
 }
 
-// acceptFeatures tells whether the driver's features can be agreed upon.
-// virtio 1.2, sections 2.2.1 and 6.1: what was not offered cannot, nor can a
-// legacy driver.
+// acceptFeatures tells whether the driver's features can be agreed upon. virtio
+// 1.2, sections 2.2.1 and 6.1: what was not offered cannot, nor can a legacy
+// driver.
 func (r *Registers) acceptFeatures() bool {
 	return r.driver&^r.offered == 0 && r.driver&(1<<virtio.FeatureVersion1) != 0
 }
@@ -119,8 +119,8 @@ func (r *Registers) fail(err error) {
 	}
 }
 
-// reset stops the device and makes the registers new. The status becomes 0 last:
-// a driver that reads it knows that all of it has happened.
+// reset stops the device and makes the registers new. The status becomes 0 last: a
+// driver that reads it knows that all of it has happened.
 func (r *Registers) reset() {
 	if r.active {
 		r.dev.Reset()
@@ -137,7 +137,7 @@ func (r *Registers) reset() {
 
 func (q *Queue) reset() {
 	*q = Queue{Size: q.max, max: q.max, kick: q.kick}
-	// A kick for the queue that was must not wake the one that comes. The error
-	// is that the eventfd is closed.
+	// A kick for the queue that was must not wake the one that comes. The error is
+	// that the eventfd is closed.
 	_, _ = q.kick.Clear()
 }
