@@ -365,6 +365,23 @@ func TestDoorbellsDoNotExit(t *testing.T) {
 	ping(g)
 }
 
+// TestResetForgetsKicks kicks a device that is not there yet.
+func TestResetForgetsKicks(t *testing.T) {
+	dev := &keeper{Echo: virtiotest.NewEcho(1, 16)}
+	g := virtiotest.New(t, kindMSIX, dev, virtiotest.Options{})
+	g.Start(0, 16)
+	kick := dev.a.Queues[0].Kick
+	g.ResetDevice()
+	g.Notify(0)
+	if !kick.Pending() {
+		t.Error("a kick did not reach the eventfd")
+	}
+	g.ResetDevice()
+	if kick.Pending() {
+		t.Error("a kick from before the reset is still there")
+	}
+}
+
 // TestReset is the machine's reset.
 func TestReset(t *testing.T) {
 	g, p := newGuest(t, kindMSIX)
@@ -500,10 +517,15 @@ func TestOldActivationCannotFail(t *testing.T) {
 	g := virtiotest.New(t, kindMSIX, dev, virtiotest.Options{})
 	g.Start(0, 16)
 	fail := dev.a.Fail
-	g.Start(0, 16)
+	g.ResetDevice()
 	fail(errors.New("too late"))
-	if s := g.Status(); s&virtio.StatusNeedsReset != 0 {
+	if s := g.Status(); s != 0 {
 		t.Errorf("status = %#x: an activation that is over made the device fail", s)
+	}
+	g.Start(0, 16)
+	fail(errors.New("even later"))
+	if s := g.Status(); s&virtio.StatusNeedsReset != 0 {
+		t.Errorf("status = %#x: an activation that is over made the next one fail", s)
 	}
 	ping(g)
 	dev.a.Fail(errors.New("in time"))
