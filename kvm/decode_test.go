@@ -54,6 +54,7 @@ func TestExitsPrint(t *testing.T) {
 		{runOf(ReasonHypercall, runHypercall{Nr: 12, Args: [6]uint64{1, 2}}), "HYPERCALL 12 args [0x1 0x2 0x0 0x0 0x0 0x0]"},
 		{runOf(ReasonUnknown, runHW{HardwareReason: 0x1f}), "UNKNOWN hardware reason 0x1f"},
 		{runOf(ReasonNotify, nil), "NOTIFY (not decoded)"},
+		{runOf(ReasonDirtyRingFull, nil), "DIRTY_RING_FULL"},
 		{runOf(77, nil), "EXIT(77)"},
 	} {
 		got := test.v.decode()

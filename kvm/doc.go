@@ -49,7 +49,8 @@
 // the guest's register at the next KVM_RUN. Until then the instruction is half
 // done: to save or show registers, VCPU.Complete first.
 //
-// REP OUTS and REP INS come in one exit, with a Count and all of their data.
+// REP INS comes in few exits, each with a Count and room for all of its data.
+// REP OUTS could, and comes one at a time.
 //
 // # Interrupting a vCPU
 //

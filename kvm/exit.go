@@ -97,8 +97,8 @@ type exits struct {
 	unknown       UnknownExit
 }
 
-// IO is an access to a port. INS and OUTS with a REP prefix come as one exit
-// with a Count above 1.
+// IO is an access to a port. Several of a string instruction (REP INS) may
+// come as one exit, with a Count above 1.
 type IO struct {
 	Port  uint16
 	In    bool   // the guest reads; fill Data before the next Run

@@ -98,6 +98,10 @@ func (e *UnknownExit) String() string {
 	if e.Number == ReasonUnknown {
 		return fmt.Sprintf("UNKNOWN hardware reason %#x", e.HardwareReason)
 	}
+	switch e.Number {
+	case ReasonNMI, ReasonDirtyRingFull, ReasonX86BusLock, ReasonIntr, ReasonSetTPR, ReasonWatchdog:
+		return e.Number.String() // there is nothing more to them
+	}
 	if _, ok := reasonNames[e.Number]; ok {
 		return fmt.Sprintf("%v (not decoded)", e.Number)
 	}

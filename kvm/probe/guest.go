@@ -32,34 +32,37 @@ type guest struct {
 	memory []byte
 }
 
-func newGuest(sys *kvm.System) (g *guest, err error) {
-	g = &guest{}
-	defer func() {
-		if err != nil {
-			g.close()
-		}
-	}()
+func newGuest(sys *kvm.System) (*guest, error) {
+	g := &guest{}
+	if err := g.setUp(sys); err != nil {
+		g.close()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *guest) setUp(sys *kvm.System) (err error) {
 	g.memory, err = unix.Mmap(-1, 0, memorySize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
-		return nil, fmt.Errorf("kvm/probe: map guest memory: %w", err)
+		return fmt.Errorf("kvm/probe: map guest memory: %w", err)
 	}
 	if g.vm, err = sys.CreateVM(); err != nil {
-		return nil, err
+		return err
 	}
 	// Addresses that the guest's memory leaves free; KVM on older VMX wants them.
 	if err = g.vm.SetTSSAddr(0xfffb_d000); err != nil {
-		return nil, err
+		return err
 	}
 	if err = g.vm.SetMemory(kvm.MemorySlot{Memory: g.memory}); err != nil {
-		return nil, err
+		return err
 	}
 	if g.cpu, err = g.vm.CreateVCPU(0); err != nil {
-		return nil, err
+		return err
 	}
 	if g.cpuid, err = sys.SupportedCPUID(); err != nil {
-		return nil, err
+		return err
 	}
-	return g, g.cpu.SetCPUID(g.cpuid)
+	return g.cpu.SetCPUID(g.cpuid)
 }
 
 func (g *guest) close() {
@@ -142,8 +145,17 @@ var counting = []byte{
 
 const countingInstructions = 2
 
-// rate runs the loop for about as long as it is told to, and returns
-// instructions a second of the CPU time that this took.
+// A loop that was cut short after fewer rounds than this says more about the way
+// into the guest, which takes milliseconds on a KVM that is itself emulated,
+// than about the guest: it is given more time, up to longest.
+const (
+	fewestRounds = 1000
+	longest      = 100 * time.Millisecond
+)
+
+// rate runs the loop for about as long as it is told to, or longer where that
+// says nothing yet, and returns instructions a second of the CPU time that this
+// took.
 func (g *guest) rate(m mode, long time.Duration) (float64, error) {
 	if err := g.load(counting, m); err != nil {
 		return 0, err
@@ -153,25 +165,39 @@ func (g *guest) rate(m mode, long time.Duration) (float64, error) {
 	}
 	defer g.cpu.Unbind()
 	// A short run first, for the host to fault in what it needs.
-	if _, err := g.runFor(long / 10); err != nil {
+	if _, _, err := g.count(long / 10); err != nil {
 		return 0, err
 	}
+	for {
+		rounds, took, err := g.count(long)
+		if err != nil {
+			return 0, err
+		}
+		if rounds >= fewestRounds || long >= longest {
+			return countingInstructions * float64(rounds) / took.Seconds(), nil
+		}
+		long *= 4
+	}
+}
+
+// count runs the loop once more, and returns how many rounds it made in which
+// CPU time.
+func (g *guest) count(long time.Duration) (rounds uint64, took time.Duration, err error) {
 	before, err := g.cpu.Regs()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	took, err := g.runFor(long)
-	if err != nil {
-		return 0, err
+	if took, err = g.runFor(long); err != nil {
+		return 0, 0, err
 	}
 	after, err := g.cpu.Regs()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if took <= 0 {
-		return 0, errors.New("kvm/probe: the guest's loop took no time")
+		return 0, 0, errors.New("kvm/probe: the guest's loop took no time")
 	}
-	return countingInstructions * float64(after.RCX-before.RCX) / took.Seconds(), nil
+	return after.RCX - before.RCX, took, nil
 }
 
 // runFor runs the guest until a timer kicks it out, and returns the CPU time

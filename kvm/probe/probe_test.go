@@ -3,6 +3,7 @@ package probe
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -68,6 +69,21 @@ func TestQuickAgreesWithRun(t *testing.T) {
 	q, r := Quick(), Run()
 	if ratio := q.Rate / r.Speed.Kernel; ratio < 0.2 || ratio > 5 {
 		t.Errorf("Quick measured %g instructions a second, Run %g", q.Rate, r.Speed.Kernel)
+	}
+}
+
+// TestGuestThatCannotBeMade must clean up what there is of it.
+func TestGuestThatCannotBeMade(t *testing.T) {
+	testenv.Need(t, testenv.KVM)
+	sys, err := kvm.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sys.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newGuest(sys); !errors.Is(err, kvm.ErrClosed) {
+		t.Errorf("newGuest = %v, want ErrClosed", err)
 	}
 }
 
