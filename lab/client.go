@@ -24,50 +24,41 @@ func connect(ctx context.Context, o Options, w want) (*lineConn, State, error) {
 		return nil, State{}, err
 	}
 	o.Dir = string(d)
-	for started := 0; ; {
-		conn, state, err := d.dial(ctx, w)
+	var mine *child
+	for range maxStarts {
+		conn, state, err := d.ask(ctx, w, o.Progress)
 		if err == nil {
-			state, err = conn.awaitReady(ctx, state, o.Progress)
-			if err == nil {
-				return conn, state, nil
-			}
-			conn.Close()
+			return conn, state, nil
 		}
-		if started > 0 {
-			// A supervisor that fails may be gone before it has answered anybody.
-			if failure, err := os.ReadFile(d.file(failureFile)); err == nil {
-				return nil, State{}, errors.New(string(failure))
-			}
+		if !errors.Is(err, ErrNotRunning) && !errors.Is(err, errGone) {
+			return nil, State{}, err
 		}
-		switch {
-		case errors.Is(err, ErrNotRunning):
-			if started == maxStarts {
-				return nil, State{}, d.startError()
-			}
-			started++
-			if err := d.start(ctx, o); err != nil {
+		if mine != nil {
+			if err := mine.verdict(ctx, d); err != nil {
 				return nil, State{}, err
 			}
-		case errors.Is(err, errGone):
-			if err := d.awaitGone(ctx); err != nil {
-				return nil, State{}, err
-			}
-		default:
+		}
+		if mine, err = d.start(ctx, o); err != nil {
 			return nil, State{}, err
 		}
 	}
+	return nil, State{}, fmt.Errorf("%d labs in a row %w", maxStarts, errGone)
 }
 
-// maxStarts is how many labs are started until one says how it fares. More than one may be needed: somebody else may end
-// the first.
-const maxStarts = 3
+// maxStarts is how often a lab may go down just as it is wanted: one that is idle, or that somebody ends, may.
+const maxStarts = 20
 
-// startError is for supervisors that end before they have said anything.
-func (d dir) startError() error {
-	text, _ := os.ReadFile(d.file(logFile))
-	said := &tail{}
-	_, _ = said.Write(text)
-	return fmt.Errorf("the supervisor ends as soon as it is started:%v", said)
+// ask gets a connection to a lab when that is ready.
+func (d dir) ask(ctx context.Context, w want, progress func(string)) (*lineConn, State, error) {
+	conn, state, err := d.dial(ctx, w)
+	if err != nil {
+		return nil, State{}, err
+	}
+	if state, err = conn.awaitReady(ctx, state, progress); err != nil {
+		conn.Close()
+		return nil, State{}, err
+	}
+	return conn, state, nil
 }
 
 // errGone is a lab that was on its way down, for a reason of its own, when it was asked for something.
@@ -235,17 +226,11 @@ func (d dir) tidy(ctx context.Context) error {
 	if err := d.clean(ctx, supervisor); err != nil {
 		return err
 	}
+	if err := d.forgetFailures(0); err != nil {
+		return err
+	}
 	d.remove()
 	return nil
-}
-
-// died is the error of who used a lab that is gone, with the reason if one is on record.
-func (d dir) died() error {
-	reason, err := os.ReadFile(d.file(failureFile))
-	if err != nil {
-		return ErrDied
-	}
-	return fmt.Errorf("%w: %s", ErrDied, reason)
 }
 
 // closeOn closes c when ctx ends, which is what ends a Read or Write of it. The function that it returns calls that off.

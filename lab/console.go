@@ -66,7 +66,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// String returns the last lines, each indented, or nothing if there are none.
+// String returns the last lines, each on a line of its own and indented, for the end of a sentence.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -76,6 +76,9 @@ func (t *tail) String() string {
 		if line := strings.TrimSpace(lines[i]); line != "" {
 			kept = append(kept, line)
 		}
+	}
+	if len(kept) == 0 {
+		return " nothing"
 	}
 	var b strings.Builder
 	for i := len(kept) - 1; i >= 0; i-- {

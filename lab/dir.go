@@ -20,7 +20,6 @@ const (
 	socketFile     = "lab.sock"       // where the supervisor listens
 	consoleFile    = "console.log"    // what the lab's kernel said
 	logFile        = "supervisor.log" // the supervisor's standard error
-	failureFile    = "failure"        // why the last lab died
 )
 
 // maxSocketPath is what sockaddr_un has room for, with the terminating zero.
@@ -119,12 +118,12 @@ func (d dir) clean(ctx context.Context, supervisor *os.File) error {
 			return err
 		}
 	}
-	for _, name := range []string{socketFile, consoleFile, logFile, failureFile} {
+	for _, name := range []string{socketFile, consoleFile, logFile} {
 		if err := os.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return nil
+	return d.forgetFailures(failureAge)
 }
 
 // remove removes the folder if nothing is left in it but the record, and tandem's own folder around it if that is

@@ -189,7 +189,7 @@ func (m *machine) connect(ctx context.Context, here *os.File) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("%w; its console ends with:%v", err, &m.console.tail)
+	return fmt.Errorf("%w\nThe lab's console ends with:%v", err, &m.console.tail)
 }
 
 // prepare does what the guest's init leaves to us. The kernel loads modules by running /sbin/modprobe; the lab has the
@@ -227,18 +227,18 @@ func (m *machine) watch() {
 		case <-m.qemu.ended:
 			m.err = m.qemuError()
 		case <-time.After(stopGrace):
-			m.err = fmt.Errorf("the lab's agent is gone; its console ends with:%v", &m.console.tail)
+			m.err = fmt.Errorf("its agent is gone\nThe lab's console ends with:%v", &m.console.tail)
 		}
 	}
 }
 
 // qemuError says how QEMU ended.
 func (m *machine) qemuError() error {
-	how := "QEMU ended"
+	how := "exit status 0"
 	if m.qemu.err != nil {
-		how = "QEMU: " + m.qemu.err.Error()
+		how = m.qemu.err.Error()
 	}
-	return fmt.Errorf("%s%v; the lab's console ends with:%v", how, m.errors, &m.console.tail)
+	return fmt.Errorf("QEMU ended: %s; it said:%v\nThe lab's console ends with:%v", how, m.errors, &m.console.tail)
 }
 
 // stop ends the machine.

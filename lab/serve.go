@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,7 +16,11 @@ const lineLimit = 10 * time.Second
 func (s *supervisor) accept(ctx context.Context) {
 	for {
 		c, err := s.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
 		if err != nil {
+			s.stop(fmt.Errorf("accept clients: %w", err))
 			return
 		}
 		s.handlers.Go(func() { s.handle(ctx, newLineConn(c)) })
@@ -25,12 +30,10 @@ func (s *supervisor) accept(ctx context.Context) {
 // handle serves one client.
 func (s *supervisor) handle(ctx context.Context, c *lineConn) {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(lineLimit))
 	var r request
-	if err := c.readLine(&r); err != nil {
+	if err := s.readRequest(c, &r); err != nil {
 		return
 	}
-	c.SetDeadline(time.Time{})
 	if r.Version != protocolVersion {
 		_ = s.reply(c, State{}, ErrVersion.Error())
 		return
@@ -48,11 +51,22 @@ func (s *supervisor) handle(ctx context.Context, c *lineConn) {
 		state, _ := s.now()
 		_ = s.reply(c, state, "")
 		s.stop(errToldTo)
-		// The connection ends with this process.
-		<-s.released
+		<-s.fate.Done()
 	default:
 		_ = s.reply(c, State{}, fmt.Sprintf("unknown request %q", string(r.Want)))
 	}
+}
+
+// readRequest does not wait any longer when the lab's end has come.
+func (s *supervisor) readRequest(c *lineConn, r *request) error {
+	c.SetReadDeadline(time.Now().Add(lineLimit))
+	ended := context.AfterFunc(s.fate, func() { c.Close() })
+	err := c.readLine(r)
+	if !ended() {
+		return net.ErrClosed
+	}
+	c.SetReadDeadline(time.Time{})
+	return err
 }
 
 func (s *supervisor) reply(c *lineConn, state State, refused string) error {
@@ -110,7 +124,7 @@ type lastWord struct {
 func (l lastWord) Close() error {
 	select {
 	case <-l.s.machine.agent.Done():
-		<-l.s.released
+		<-l.s.fate.Done()
 	default:
 	}
 	return l.Conn.Close()

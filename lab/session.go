@@ -14,8 +14,9 @@ import (
 
 // Session is one user of a lab. Its methods may be called at the same time.
 type Session struct {
-	dir   dir
-	agent *agent.Client
+	dir        dir
+	supervisor int
+	agent      *agent.Client
 }
 
 // Connect begins a session with the lab; one is started if none is up.
@@ -28,7 +29,7 @@ func Connect(ctx context.Context, o Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lab: connect: %w", err)
 	}
-	return &Session{dir(state.Dir), client}, nil
+	return &Session{dir(state.Dir), state.Supervisor, client}, nil
 }
 
 // Close ends the session, and the commands that still run in it.
@@ -110,6 +111,9 @@ func binds(shares []string) ([]agent.Bind, error) {
 		if err != nil {
 			return nil, fmt.Errorf("share %s: %w", share, err)
 		}
+		if path == "/" {
+			return nil, fmt.Errorf("share %s: %w: share folders below it", share, errors.ErrUnsupported)
+		}
 		list = append(list, agent.Bind{Source: filepath.Join(shareRoot, path), Target: path})
 	}
 	return append(list, agent.Bind{Source: coverRoot, Target: shareRoot}), nil
@@ -128,7 +132,7 @@ func (s *Session) explain(err error) error {
 	case <-s.agent.Done():
 	case <-time.After(stopLimit):
 	}
-	return fmt.Errorf("lab: %w", s.dir.died())
+	return fmt.Errorf("lab: %w", s.dir.died(s.supervisor))
 }
 
 // Exec runs a command in the lab and waits for it; a lab is started if none is up. Its error is agent.Cmd's:

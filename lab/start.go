@@ -24,33 +24,61 @@ const Verb = "supervise"
 // supervisorVariable keeps a program that is not tandem, and so takes no notice of the verb, from starting itself for ever.
 const supervisorVariable = "TANDEM_LAB_SUPERVISOR"
 
-// start starts a supervisor, unless somebody else has in the meantime. The socket listens when start returns, though
-// the lab has yet to boot.
-func (d dir) start(ctx context.Context, o Options) error {
+// child is a supervisor that this process has started.
+type child struct {
+	pid   int
+	ended chan struct{} // closed when it has ended
+	err   error         // its exit status, valid then
+}
+
+// verdict waits for the end of a supervisor that no longer listens, and returns why it failed, or nil if it did not: then
+// it was told to go down by somebody.
+func (c *child) verdict(ctx context.Context, d dir) error {
+	select {
+	case <-c.ended:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if c.err == nil {
+		return nil
+	}
+	if reason := d.failure(c.pid); reason != nil {
+		return reason
+	}
+	text, _ := os.ReadFile(d.file(logFile))
+	said := &tail{}
+	_, _ = said.Write(text)
+	return fmt.Errorf("supervisor: %w; it said:%v", c.err, said)
+}
+
+// start starts a supervisor, unless somebody else has in the meantime: then it returns nil. The socket listens when
+// start returns, though the lab has yet to boot.
+func (d dir) start(ctx context.Context, o Options) (*child, error) {
 	if os.Getenv(supervisorVariable) != "" {
-		return fmt.Errorf("this program was started as `tandem lab %s` and is not tandem", Verb)
+		return nil, fmt.Errorf("this program was started as `tandem lab %s` and is not tandem", Verb)
 	}
 	starting, err := d.lockForStart(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer starting.Close()
 	// A supervisor holds its lock for life, so this one is dead, or has gone down in good order, or still listens.
 	supervisor, err := tryLock(d.file(supervisorFile), os.O_RDWR|os.O_CREATE)
 	if errors.Is(err, errLocked) {
-		return d.awaitOther(ctx)
+		return nil, d.awaitOther(ctx)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer supervisor.Close()
 	if err := d.clean(ctx, supervisor); err != nil {
-		return fmt.Errorf("clean up after a dead supervisor: %w", err)
+		return nil, fmt.Errorf("clean up after a dead supervisor: %w", err)
 	}
-	if err := d.spawn(supervisor, o); err != nil {
-		return fmt.Errorf("start supervisor: %w", err)
+	c, err := d.spawn(supervisor, o)
+	if err != nil {
+		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
-	return nil
+	return c, nil
 }
 
 // lockForStart takes the lock of those who start labs. The folder may be removed at any time before.
@@ -82,26 +110,26 @@ func (d dir) awaitOther(ctx context.Context) error {
 }
 
 // spawn starts the supervisor as a process that no longer belongs to this one, with the lock and a listening socket.
-func (d dir) spawn(supervisor *os.File, o Options) error {
+func (d dir) spawn(supervisor *os.File, o Options) (*child, error) {
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: d.file(socketFile), Net: "unix"})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	listener.SetUnlinkOnClose(false)
 	defer listener.Close()
 	socket, err := listener.File()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer socket.Close()
 	log, err := os.OpenFile(d.file(logFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer log.Close()
 	text, err := json.Marshal(o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	program := o.Program
 	if program == "" {
@@ -118,9 +146,12 @@ func (d dir) spawn(supervisor *os.File, o Options) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		_ = os.Remove(d.file(socketFile))
-		return err
+		return nil, err
 	}
-	// Whoever waits for this process must not wait for the supervisor; if it ends first, somebody has to reap it.
-	go func() { _ = cmd.Wait() }()
-	return nil
+	c := &child{pid: cmd.Process.Pid, ended: make(chan struct{})}
+	go func() {
+		c.err = cmd.Wait()
+		close(c.ended)
+	}()
+	return c, nil
 }

@@ -21,7 +21,8 @@ type supervisor struct {
 
 	bootMachine bootFunc
 	stop        context.CancelCauseFunc // tells the supervisor to go down
-	released    chan struct{}           // closed when the lab's fate is on record, and clients may hear of its end
+	fate        context.Context         // ends when the lab's fate is on record, and clients may hear of it
+	release     context.CancelFunc      // ends it
 	handlers    sync.WaitGroup
 	machine     *machine // set before the phase is Ready
 
@@ -82,12 +83,11 @@ func newSupervisor() (*supervisor, error) {
 	case o.Idle < 0:
 		o.Idle = -1
 	}
-	return &supervisor{
+	s := &supervisor{
 		dir:      d,
 		options:  o,
 		record:   os.NewFile(lockFD, d.file(supervisorFile)),
 		listener: listener,
-		released: make(chan struct{}),
 		changed:  make(chan struct{}),
 		state: State{
 			Phase:      Starting,
@@ -97,19 +97,26 @@ func newSupervisor() (*supervisor, error) {
 			Started:    time.Now(),
 			Idle:       o.Idle,
 		},
-	}, nil
+	}
+	s.fate, s.release = context.WithCancel(context.Background())
+	return s, nil
 }
 
 // run returns an error if the lab went down that nobody had told to.
-func (s *supervisor) run(ctx context.Context) error {
+func (s *supervisor) run(outer context.Context) error {
 	if err := s.writeRecord(process{}); err != nil {
 		return err
 	}
-	ctx, s.stop = context.WithCancelCause(ctx)
-	go s.accept(ctx)
+	ctx, stop := context.WithCancelCause(outer)
+	defer stop(nil)
+	s.stop = stop
+	s.handlers.Go(func() { s.accept(ctx) })
 	err := s.boot(ctx)
 	if err == nil {
 		err = s.await(ctx)
+	}
+	if reason := context.Cause(ctx); outer.Err() != nil || errors.Is(reason, errToldTo) || errors.Is(reason, errIdle) {
+		err = nil
 	}
 	return s.end(err)
 }
@@ -146,19 +153,16 @@ func (s *supervisor) await(ctx context.Context) error {
 	}
 }
 
-// end takes the lab down and says why on all the ways there are.
+// end takes the lab down, and says why to everybody if nobody told it to. It returns the reason.
 func (s *supervisor) end(why error) error {
 	// Nobody new may come in: who dials now waits for this process's end, and starts another lab then.
 	s.listener.Close()
 	_ = os.Remove(s.dir.file(socketFile))
-	if errors.Is(why, errToldTo) || errors.Is(why, errIdle) || errors.Is(why, context.Canceled) {
-		why = nil
-	}
 	if s.machine != nil {
 		s.machine.stop()
 	}
 	if why != nil {
-		_ = os.WriteFile(s.dir.file(failureFile), []byte(why.Error()), 0o600)
+		_ = s.dir.writeFailure(os.Getpid(), why)
 	}
 	s.change(func(st *State) {
 		st.Phase, st.Step = Stopping, ""
@@ -166,7 +170,7 @@ func (s *supervisor) end(why error) error {
 			st.Error = why.Error()
 		}
 	})
-	close(s.released)
+	s.release()
 	s.handlers.Wait()
 	s.removeFiles(why == nil)
 	return why
@@ -177,6 +181,7 @@ func (s *supervisor) removeFiles(all bool) {
 	_ = os.Remove(s.dir.file(logFile))
 	if all {
 		_ = os.Remove(s.dir.file(consoleFile))
+		_ = s.dir.forgetFailures(0)
 	}
 	starting, err := tryLock(string(s.dir), os.O_RDONLY)
 	if err != nil {
@@ -196,7 +201,6 @@ func (s *supervisor) writeRecord(qemu process) error {
 	if err != nil {
 		return err
 	}
-	// One write of a longer text over a shorter one: a reader sees either, or both as far as the first ends.
 	if err := s.record.Truncate(int64(len(text))); err != nil {
 		return err
 	}
