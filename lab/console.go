@@ -2,7 +2,6 @@ package lab
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -66,25 +65,34 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// String returns the last lines, each on a line of its own and indented, for the end of a sentence.
+// panicMark begins the line with which a kernel says why it gives up; what it knows about it follows.
+const panicMark = "Kernel panic"
+
+// String returns the last lines, or those from a panic on, each on a line of its own and indented, for the end of a
+// sentence.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	lines := strings.Split(string(printable(t.text)), "\n")
-	var kept []string
-	for i := len(lines) - 1; i >= 0 && len(kept) < tailLines; i-- {
-		if line := strings.TrimSpace(lines[i]); line != "" {
-			kept = append(kept, line)
+	text := string(printable(t.text))
+	at := strings.LastIndex(text, panicMark)
+	if at >= 0 {
+		text = text[strings.LastIndexByte(text[:at], '\n')+1:]
+	}
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
 		}
 	}
-	if len(kept) == 0 {
+	switch extra := len(lines) - tailLines; {
+	case len(lines) == 0:
 		return " nothing"
+	case extra > 0 && at >= 0:
+		lines = lines[:tailLines]
+	case extra > 0:
+		lines = lines[extra:]
 	}
-	var b strings.Builder
-	for i := len(kept) - 1; i >= 0; i-- {
-		fmt.Fprintf(&b, "\n  %s", kept[i])
-	}
-	return b.String()
+	return "\n  " + strings.Join(lines, "\n  ")
 }
 
 // printable drops what would act on the terminal of whoever reads the text.

@@ -403,4 +403,10 @@ func TestConsole(t *testing.T) {
 	if lines := strings.Count(text, "\n"); lines != tailLines {
 		t.Errorf("tail has %d lines, want %d", lines, tailLines)
 	}
+	if _, err := c.Write([]byte("[1.0] Kernel panic - not syncing\n" + strings.Repeat("trace\n", 2*tailLines))); err != nil {
+		t.Fatal(err)
+	}
+	if text := c.String(); !strings.HasPrefix(text, "\n  [1.0] Kernel panic") || strings.Count(text, "\n") != tailLines {
+		t.Errorf("tail = %q, want %d lines from the panic on", text, tailLines)
+	}
 }
