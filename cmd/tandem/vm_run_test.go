@@ -21,7 +21,7 @@ import (
 )
 
 // guestLimit is how long one guest may take. The slowest KVM that these tests run on is the lab's.
-const guestLimit = 3 * time.Minute
+const guestLimit = 5 * time.Minute
 
 // vmRunCommand is the tandem executable itself: it becomes the guest's init.
 func vmRunCommand(t *testing.T, args ...string) *exec.Cmd {
