@@ -36,7 +36,7 @@ func (p *pid1) watchSignals() {
 	for s := range requests {
 		signal.Notify(signals, s)
 	}
-	signal.Notify(make(chan os.Signal), ignored...)
+	signal.Notify(make(chan os.Signal, 1), ignored...) // nobody receives: what does not fit is dropped
 	go func() {
 		for s := range signals {
 			p.end(requests[s])

@@ -34,8 +34,10 @@ func TestCounter(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !e.Pending() || !e.Pending() {
-		t.Error("not pending after Signal")
+	for range 2 { // to look takes nothing away
+		if !e.Pending() {
+			t.Error("not pending after Signal")
+		}
 	}
 	if n, err := e.Wait(); n != 3 || err != nil {
 		t.Errorf("Wait = %d, %v, want 3", n, err)
