@@ -25,7 +25,8 @@ var arrows = map[string][]string{
 
 // testArrows are more for tests alone: a machine is tested with the guest that it was made for.
 var testArrows = map[string][]string{
-	"vmm": {"guest"},
+	"vmm":   {"guest"},
+	"guest": {"boot"},
 }
 
 // CheckArrows names each import that points up, or sideways.
