@@ -55,6 +55,7 @@ type Cmd struct {
 	streams []*yamux.Stream // of its output
 	copying sync.WaitGroup  // to Stdout and Stderr
 	ended   chan error      // gets wait's error
+	waited  bool
 
 	mu        sync.Mutex
 	copyError error // the first from Stdout or Stderr

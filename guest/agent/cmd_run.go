@@ -257,9 +257,13 @@ func (c *Cmd) closeStreams() {
 // Wait waits for the command to end, and for its output to have been written. A status other than 0 is an *ExitError.
 // When the Cmd's context ends first, the command is killed and the error is the context's.
 func (c *Cmd) Wait() error {
-	if c.ended == nil {
+	switch {
+	case c.ended == nil:
 		return errors.New("agent: wait: not started")
+	case c.waited:
+		return errors.New("agent: wait: waited for already")
 	}
+	c.waited = true
 	select {
 	case err := <-c.ended:
 		return err

@@ -282,6 +282,9 @@ func TestWrongUse(t *testing.T) {
 	if err := cmd.Start(); err == nil {
 		t.Error("a second Start: no error")
 	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("a second Wait: no error")
+	}
 	if err := (&Cmd{Args: []string{"true"}}).Start(); err == nil {
 		t.Error("Start without a client: no error")
 	}
