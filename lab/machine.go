@@ -63,6 +63,14 @@ func bootMachine(ctx context.Context, s *supervisor) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if h.accel == TCG {
+		if h.parallel, err = parallelTCG(ctx, program); err != nil {
+			return nil, err
+		}
+		if !h.parallel && s.options.CPUs == 0 {
+			h.cpus = 1 // more would take turns on one thread, and wait for one another there
+		}
+	}
 	kernel, err := findKernel(ctx, s.options.Kernel, s.step)
 	if err != nil {
 		return nil, err

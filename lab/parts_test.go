@@ -289,7 +289,7 @@ func TestHardware(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	h := hardware{accel: TCG, cpus: 2, memory: 1 << 30, kernel: "/k", tsc: 2_300_003, root: true}
+	h := hardware{accel: TCG, cpus: 2, parallel: true, memory: 1 << 30, kernel: "/k", tsc: 2_300_003, root: true}
 	args := h.arguments()
 	value := func(flag string) string {
 		i := slices.Index(args, flag)
@@ -314,6 +314,11 @@ func TestArguments(t *testing.T) {
 			t.Errorf("-fsdev %s is writable", arg)
 		}
 	}
+	h.parallel = false
+	args = h.arguments()
+	if got := value("-accel"); got != "tcg,thread=single" {
+		t.Errorf("-accel %q for a QEMU that cannot run CPUs at the same time", got)
+	}
 	h.accel, h.root = KVM, false
 	args = h.arguments()
 	if got := value("-cpu"); got != "host" {
@@ -324,6 +329,26 @@ func TestArguments(t *testing.T) {
 	}
 	if strings.Contains(strings.Join(args, " "), "passthrough") {
 		t.Errorf("a user other than root cannot give files away: %q", args)
+	}
+}
+
+func TestParallelTCG(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "qemu")
+	for version, want := range map[string]bool{
+		"QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)": false,
+		"QEMU emulator version 8.0.5":                                    false, "QEMU emulator version 8.1.0": true, "QEMU emulator version 10.0.2": true,
+	} {
+		writeFile(t, program, "#!/bin/sh\necho '"+version+"'\n")
+		if err := os.Chmod(program, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := parallelTCG(t.Context(), program); got != want || err != nil {
+			t.Errorf("%s: %v, %v, want %v", version, got, err, want)
+		}
+	}
+	writeFile(t, program, "#!/bin/sh\necho something else\n")
+	if _, err := parallelTCG(t.Context(), program); err == nil {
+		t.Error("no error for a program that is not QEMU")
 	}
 }
 
