@@ -153,10 +153,10 @@ const (
 	longest      = 100 * time.Millisecond
 )
 
-// rate runs the loop for about as long as it is told to, or longer where that
-// says nothing yet, and returns instructions a second of the CPU time that this
-// took.
-func (g *guest) rate(m mode, long time.Duration) (float64, error) {
+// rate runs the loop for some slices of time, and returns instructions a
+// second of CPU time in the best of them: a host that is busy with something
+// else can only make a slice look slow.
+func (g *guest) rate(m mode, slices int, long time.Duration) (float64, error) {
 	if err := g.load(counting, m); err != nil {
 		return 0, err
 	}
@@ -164,40 +164,34 @@ func (g *guest) rate(m mode, long time.Duration) (float64, error) {
 		return 0, err
 	}
 	defer g.cpu.Unbind()
-	// A short run first, for the host to fault in what it needs.
-	if _, _, err := g.count(long / 10); err != nil {
-		return 0, err
-	}
-	for {
-		rounds, took, err := g.count(long)
+	best := 0.0
+	for range slices {
+		r, err := g.slice(long)
 		if err != nil {
 			return 0, err
 		}
-		if rounds >= fewestRounds || long >= longest {
-			return countingInstructions * float64(rounds) / took.Seconds(), nil
-		}
-		long *= 4
+		best = max(best, r)
 	}
+	return best, nil
 }
 
-// count runs the loop once more, and returns how many rounds it made in which
-// CPU time.
-func (g *guest) count(long time.Duration) (rounds uint64, took time.Duration, err error) {
+func (g *guest) slice(long time.Duration) (float64, error) {
 	before, err := g.cpu.Regs()
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	if took, err = g.runFor(long); err != nil {
-		return 0, 0, err
+	took, err := g.runFor(long)
+	if err != nil {
+		return 0, err
 	}
 	after, err := g.cpu.Regs()
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	if took <= 0 {
-		return 0, 0, errors.New("kvm/probe: the guest's loop took no time")
+		return 0, errors.New("kvm/probe: the guest's loop took no time")
 	}
-	return after.RCX - before.RCX, took, nil
+	return countingInstructions * float64(after.RCX-before.RCX) / took.Seconds(), nil
 }
 
 // runFor runs the guest until a timer kicks it out, and returns the CPU time
