@@ -175,23 +175,39 @@ func (g *guest) rate(m mode, slices int, long time.Duration) (float64, error) {
 	return best, nil
 }
 
+// slice runs the loop for about as long as it is told to, or longer where that
+// says nothing yet.
 func (g *guest) slice(long time.Duration) (float64, error) {
+	for {
+		rounds, took, err := g.count(long)
+		if err != nil {
+			return 0, err
+		}
+		if rounds >= fewestRounds || long >= longest {
+			return countingInstructions * float64(rounds) / took.Seconds(), nil
+		}
+		long *= 4
+	}
+}
+
+// count runs the loop once, and returns how many rounds it made in which CPU
+// time.
+func (g *guest) count(long time.Duration) (rounds uint64, took time.Duration, err error) {
 	before, err := g.cpu.Regs()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	took, err := g.runFor(long)
-	if err != nil {
-		return 0, err
+	if took, err = g.runFor(long); err != nil {
+		return 0, 0, err
 	}
 	after, err := g.cpu.Regs()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if took <= 0 {
-		return 0, errors.New("kvm/probe: the guest's loop took no time")
+		return 0, 0, errors.New("kvm/probe: the guest's loop took no time")
 	}
-	return countingInstructions * float64(after.RCX-before.RCX) / took.Seconds(), nil
+	return after.RCX - before.RCX, took, nil
 }
 
 // runFor runs the guest until a timer kicks it out, and returns the CPU time

@@ -11,11 +11,12 @@ import (
 	"tandem/kvm"
 )
 
-// How long a loop runs. Interpreted, it still counts to thousands in the
-// short one, and the rates that have to be told apart are far apart.
+// How often and how long a loop runs. Interpreted, it still counts to
+// thousands in a short slice, and the rates that have to be told apart are far
+// apart.
 const (
-	quickLoop = 3 * time.Millisecond
-	fullLoop  = 30 * time.Millisecond
+	quickSlices, quickSlice = 3, 1 * time.Millisecond
+	fullSlices, fullSlice   = 6, 5 * time.Millisecond
 )
 
 // Verdict is Quick's answer.
@@ -41,7 +42,7 @@ func Quick() Verdict {
 			return describe(err)
 		}
 		defer g.close()
-		if v.Rate, err = g.rate(kernelMode, quickLoop); err != nil {
+		if v.Rate, err = g.rate(kernelMode, quickSlices, quickSlice); err != nil {
 			return describe(err)
 		}
 		return reasonAgainst(true, "", v.Rate, nil)
@@ -91,7 +92,7 @@ func try(sys *kvm.System) (Speed, []Instruction, error) {
 		if err != nil {
 			return speed, nil, err
 		}
-		*m.rate, err = g.rate(m.mode, fullLoop)
+		*m.rate, err = g.rate(m.mode, fullSlices, fullSlice)
 		g.close()
 		if err != nil {
 			return speed, nil, err
