@@ -28,10 +28,13 @@ func (s *System) EmulatedCPUID() ([]CPUIDEntry, error) {
 	return getCPUID(s.descriptor, reqGetEmulatedCPUID, opGetEmulatedCPUID, cpuidFirstTry)
 }
 
-// CPUID reads back what the vCPU was given. Some bits follow its registers
-// (OSXSAVE, APIC).
+// CPUID reads back what SetCPUID gave the vCPU. Some bits follow its
+// registers (OSXSAVE, APIC).
 func (v *VCPU) CPUID() ([]CPUIDEntry, error) {
-	return getCPUID(v.descriptor, reqGetCPUID2, opGetCPUID, cpuidFirstTry)
+	// With more room than leaves, kernels such as 6.1 do not tell how many
+	// they wrote. But no kernel changes the number, so it is known.
+	n := int(v.leaves.Load())
+	return getCPUID(v.descriptor, reqGetCPUID2, opGetCPUID, n)
 }
 
 // SetCPUID sets what the CPUID instruction tells the guest. Call it before
@@ -43,13 +46,14 @@ func (v *VCPU) SetCPUID(entries []CPUIDEntry) error {
 	if _, err := ioctlBuffer(v.descriptor, reqSetCPUID2, buf, func() any { return slices.Clone(entries) }); err != nil {
 		return &Error{Op: opSetCPUID, Object: v.object, Err: err}
 	}
+	v.leaves.Store(int64(len(entries)))
 	return nil
 }
 
 // getCPUID asks for n entries, and for more each time that the kernel says
 // E2BIG: no call tells the number beforehand.
 func getCPUID(d *descriptor, req Request, op string, n int) ([]CPUIDEntry, error) {
-	for ; ; n *= 2 {
+	for ; ; n = max(2*n, cpuidFirstTry) {
 		buf := make([]byte, cpuidHeader+n*cpuidEntrySize)
 		binary.NativeEndian.PutUint32(buf, uint32(n))
 		_, err := ioctlBuffer(d, req, buf, func() any { return decodeCPUID(buf) })

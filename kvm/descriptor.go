@@ -18,6 +18,7 @@ type descriptor struct {
 	release func()       // run once, just before the descriptor is closed; may be nil
 	object  string       // for errors and traces: "system", "vm", "vcpu 0"
 	trace   Tracer       // nil when nobody listens
+	vm      *descriptor  // of a vCPU; nil for others
 }
 
 const closedBit = 1 << 62

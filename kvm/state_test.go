@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"tandem/internal/testenv"
 	"tandem/kvm"
 )
@@ -113,6 +115,9 @@ func TestCPUID(t *testing.T) {
 		t.Fatal("KVM does not offer its own leaf 0x40000000")
 	}
 	leaf.Ebx = 0x12345678
+	if none, err := g.cpu.CPUID(); err != nil || len(none) != 0 {
+		t.Errorf("CPUID before SetCPUID gives %d leaves, %v", len(none), err)
+	}
 	must(t, g.cpu.SetCPUID(features))
 	back, err := g.cpu.CPUID()
 	must(t, err)
@@ -317,4 +322,63 @@ func TestSecondProcessorStarts(t *testing.T) {
 	if string(r.data) != "A" {
 		t.Errorf("second processor wrote %q, want A", r.data)
 	}
+}
+
+func TestSetupBeforeTheFirstVCPU(t *testing.T) {
+	const bootCPU = 3
+	g := newGuest(t, nil, withIRQChip, func(t testing.TB, vm *kvm.VM) {
+		must(t, vm.SetIdentityMapAddr(0xfffb_c000))
+		must(t, vm.SetBootCPU(bootCPU))
+	})
+	if s, err := g.cpu.MPState(); err != nil || s != kvm.MPUninitialized {
+		t.Errorf("vCPU 0 is %v, %v, want uninitialized: it is not the boot processor", s, err)
+	}
+	boot := g.newCPU(t, bootCPU)
+	if boot.ID() != bootCPU {
+		t.Errorf("ID() = %d, want %d", boot.ID(), bootCPU)
+	}
+	if s, err := boot.MPState(); err != nil || s != kvm.MPRunnable {
+		t.Errorf("vCPU %d is %v, %v, want runnable", bootCPU, s, err)
+	}
+	if err := g.vm.SetBootCPU(0); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("SetBootCPU after a vCPU was made: %v, want EBUSY", err)
+	}
+}
+
+func TestSMIIsPending(t *testing.T) {
+	g := newGuest(t, nil)
+	err := g.cpu.SMI()
+	if n, checkErr := g.vm.Check(kvm.CapX86SMM); checkErr != nil || n == 0 {
+		if !errors.Is(err, kvm.ErrNotSupported) {
+			t.Errorf("SMI() = %v on a host without SMM, %v", err, checkErr)
+		}
+		return
+	}
+	must(t, err)
+	if e, err := g.cpu.Events(); err != nil || e.S.Pening == 0 {
+		t.Errorf("events %+v, %v, want a pending SMI", e, err)
+	}
+}
+
+func TestKVMClockCtrlWantsKVMClock(t *testing.T) {
+	g := newGuest(t, nil)
+	wantError(t, g.cpu.KVMClockCtrl(), unix.EINVAL, "kvm: kvmclock ctrl vcpu 0: invalid argument")
+}
+
+func TestVMTSCFrequency(t *testing.T) {
+	want := hostTSCKHz(t)
+	g := newGuest(t, nil, func(t testing.TB, vm *kvm.VM) {
+		// The host's own frequency needs no scaling, and so no capability.
+		must(t, vm.SetTSCKHz(want))
+	})
+	if khz, err := g.cpu.TSCKHz(); err != nil || khz != want {
+		t.Errorf("TSCKHz = %d, %v, want %d", khz, err, want)
+	}
+}
+
+func hostTSCKHz(t testing.TB) uint32 {
+	g := newGuest(t, nil)
+	khz, err := g.cpu.TSCKHz()
+	must(t, err)
+	return khz
 }

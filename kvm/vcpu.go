@@ -3,6 +3,7 @@ package kvm
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,8 @@ type VCPU struct {
 	vm  *VM
 	run *runPage // struct kvm_run, shared with the kernel
 	mem []byte   // the whole mapping that run is the head of
+
+	leaves atomic.Int64 // how many entries SetCPUID was given
 
 	exits exits // Run's results live here, so that an exit allocates nothing
 
@@ -38,6 +41,7 @@ func newVCPU(vm *VM, id, fd int) (*VCPU, error) {
 		run:        runPageOf(mem),
 		mem:        mem,
 	}
+	v.descriptor.vm = vm.descriptor
 	v.release = func() { _ = unix.Munmap(mem) }
 	return v, nil
 }

@@ -67,7 +67,11 @@ func (d *descriptor) because(err error, c Capability) error {
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTTY) && !errors.Is(err, unix.ENOSYS) {
 		return err
 	}
-	if n, checkErr := d.check(c); checkErr == nil && n == 0 {
+	asked := d
+	if d.vm != nil {
+		asked = d.vm // a vCPU does not know KVM_CHECK_EXTENSION
+	}
+	if n, checkErr := asked.check(c); checkErr == nil && n == 0 {
 		return &NotSupportedError{c}
 	}
 	return err

@@ -1,4 +1,4 @@
-// User-mode has a guest with a kernel of 80 bytes, that runs a program at
+// User-mode has a guest with a kernel of a few dozen bytes, that runs a program at
 // CPL 3, serves its system calls, and catches it at what it may not do.
 package main
 

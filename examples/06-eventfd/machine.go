@@ -18,7 +18,7 @@ const (
 	interruptsAt = 0x2002 // counted by the handler
 	stackTop     = 0x4000
 
-	requests = 1000
+	requests = 100
 	doorbell = 0x50 // the device's port: a write is a request
 	donePort = 0x10
 	gsi      = 5 // the device's interrupt
@@ -31,7 +31,7 @@ var driver = []byte{
 	0xb0, 0x04, 0xe6, 0x21, //             out 0x21, 4:    the slave is at 2
 	0xb0, 0x01, 0xe6, 0x21, //             out 0x21, 1:    8086 mode
 	0xb0, 0xdf, 0xe6, 0x21, //             out 0x21, 0xdf: GSI 5 alone
-	0xb9, 0xe8, 0x03, //                   mov cx, requests
+	0xb9, 0x64, 0x00, //                   mov cx, requests
 	0xfa,                         // next: cli
 	0xc6, 0x06, 0x00, 0x20, 0x00, //       mov byte [answeredAt], 0
 	0xb0, 0x01, //                         mov al, 1
