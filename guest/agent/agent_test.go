@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { testenv.Main(m) }
 
 // patience bounds what would otherwise hang for ever.
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 // link makes the two ends of a byte stream.
 type link func(t *testing.T) (host, guest io.ReadWriteCloser)

@@ -37,7 +37,7 @@ func startCommand(c *control, p *spec) (*command, error) {
 	x := &command{id: newExecID(), exited: make(chan struct{}), finished: make(chan struct{})}
 	var err error
 	if c.cgroup != "" {
-		if x.cgroup, err = makeCgroup(c.cgroup, hex.EncodeToString(x.id[:4]), p.limits); err != nil {
+		if x.cgroup, err = makeCgroup(c.cgroup, hex.EncodeToString(x.id[:8]), p.limits); err != nil {
 			return nil, err
 		}
 	} else if p.limits != (Limits{}) {

@@ -48,6 +48,8 @@
 //     the two it was, or a command would take half of its input for all of it.
 //   - yamux's Close is a half-close: what the peer sends still comes. It takes both sides to free a stream.
 //   - A write blocks while the window is full even if the peer has closed its side: a deadline in the past frees it.
+//   - A serial line does not tell that a client has gone. The next one's hello then ends the old session, as no frame
+//     begins like it; after a client that was cut off in the middle of a frame, its hellos first fill that up.
 //   - The agent is part of pid 1, whose other children are anybody's: it must not wait for processes by itself, package
 //     reap does.
 package agent

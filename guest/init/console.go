@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -46,9 +47,13 @@ func activeConsole(file string) string {
 	return filepath.Join("/dev", names[len(names)-1])
 }
 
+// restartInterval is the least time between two starts, for a program that ends at once.
+const restartInterval = time.Second
+
 // runConsole runs the console's program until it ends, and again if the Config says to stay.
 func (p *pid1) runConsole(c *config.Console) error {
 	for {
+		again := time.After(restartInterval)
 		if err := p.runProgram(c); err != nil {
 			// Another try would fail as well.
 			return fmt.Errorf("console: %w", err)
@@ -57,6 +62,7 @@ func (p *pid1) runConsole(c *config.Console) error {
 			p.end(cmp.Or(c.OnExit, config.PowerOff))
 			return nil
 		}
+		<-again
 	}
 }
 

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	testenv.Main(m)
 }
 
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 // TestAsPid1 runs parts of init where it is pid 1 and the host is out of reach.
 func TestAsPid1(t *testing.T) {

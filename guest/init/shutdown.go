@@ -19,14 +19,9 @@ const (
 	drainGrace = time.Second
 )
 
-// shutdown ends the machine and does not return.
+// shutdown ends the machine and does not return, whatever happens on the way.
 func (p *pid1) shutdown(a config.Action) {
-	if p.processes != nil {
-		p.endProcesses()
-	}
-	unix.Sync()
-	unmountAll()
-	drainConsole()
+	p.guarded(p.settle)
 	command := unix.LINUX_REBOOT_CMD_POWER_OFF
 	if a == config.Reboot {
 		command = unix.LINUX_REBOOT_CMD_RESTART
@@ -35,6 +30,17 @@ func (p *pid1) shutdown(a config.Action) {
 		report("%s: %v", a, err)
 	}
 	select {} // the machine may take a moment, and pid 1 must not end before it
+}
+
+// settle brings everything to rest that would miss its last moments.
+func (p *pid1) settle() error {
+	if p.processes != nil {
+		p.endProcesses()
+	}
+	unix.Sync()
+	unmountAll()
+	drainConsole()
+	return nil
 }
 
 // endProcesses ends everything but this process.

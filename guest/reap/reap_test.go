@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds what would otherwise hang for ever.
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 // starter is what Reaper and Each have in common.
 type starter interface {
@@ -55,7 +55,7 @@ func shell(s starter, script string) (syscall.WaitStatus, error) {
 
 // checkStatuses runs many processes at once, each with an end of its own.
 func checkStatuses(s starter, prefix string) error {
-	errs := make(chan error, 40)
+	errs := make(chan error, 16)
 	for i := range cap(errs) {
 		go func() {
 			status, err := shell(s, fmt.Sprintf("%s exit %d", prefix, i))
