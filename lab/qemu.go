@@ -86,6 +86,7 @@ func (h hardware) commandLine() string {
 		"console=ttyS0", "quiet", "panic=-1", // a panic is a reboot at once, and with -no-reboot the machine's end
 		"8250.nr_uarts=1", "cryptomgr.notests",
 		"mitigations=off", // the lab protects nobody from anybody
+		"hugepages=16",    // of 2 MiB: for guests whose memory is made of them
 	}
 	if h.accel == TCG {
 		// The kernel would find these things out by racing emulated clocks against each other: that its counter has this
