@@ -85,9 +85,9 @@ func (w *Workers) Stop() {
 	}
 }
 
-// Notify serves a queue's chains in the caller's thread: see Notified. A guest that
-// adds chains as fast as they are served does not keep the thread: after as many as
-// the queue holds, the queue's goroutine goes on.
+// Notify serves a queue's chains in the caller's thread: see Notified. It does not
+// keep the thread for long: when another one is at the queue already, or when a
+// guest adds chains as fast as they are served, the queue's goroutine goes on.
 func (w *Workers) Notify(i int) {
 	w.mu.RLock()
 	var k *worker
@@ -95,7 +95,17 @@ func (w *Workers) Notify(i int) {
 		k = w.list[i]
 	}
 	w.mu.RUnlock()
-	if k != nil && k.drain(true, int(k.queue.Config().Size)) {
+	if k == nil {
+		return
+	}
+	// Whoever is at the queue may have looked for the last time before this
+	// chain was there.
+	more := !k.busy.TryLock()
+	if !more {
+		more = k.drain(true, int(k.queue.Config().Size))
+		k.busy.Unlock()
+	}
+	if more {
 		// The error is that the eventfd was closed: nobody is left to wake.
 		_ = k.queue.Kick.Signal()
 	}
@@ -119,8 +129,10 @@ func (k *worker) run() {
 	// Chains may be there already: a driver may fill the queue, though not kick,
 	// before it sets DRIVER_OK.
 	for kicked := false; ; kicked = true {
+		k.busy.Lock()
 		for k.drain(kicked, queue.MaxSize) {
 		}
+		k.busy.Unlock()
 		if k.stopping.Load() {
 			return
 		}
@@ -131,10 +143,8 @@ func (k *worker) run() {
 }
 
 // drain serves up to limit chains and tells whether there may be more. When it says
-// that there are none, the next chain comes with a kick.
+// that there are none, the next chain comes with a kick. Called with busy held.
 func (k *worker) drain(kicked bool, limit int) (more bool) {
-	k.busy.Lock()
-	defer k.busy.Unlock()
 	if k.dead() {
 		return false
 	}

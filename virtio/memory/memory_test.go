@@ -94,25 +94,26 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// TestNoWayAround has a region that ends with the address space: a range that
-// begins there must not go on at 0, even if there is memory.
-func TestNoWayAround(t *testing.T) {
-	const page = 0x1000
-	s, err := New(
-		Region{GPA: 0, Bytes: make([]byte, page)},
-		Region{GPA: -page & (1<<64 - 1), Bytes: make([]byte, page-1)},
-	)
+// TestEndOfAddressSpace has a region that goes as far as one may: what begins there
+// must not go on at 0, where there is memory too.
+func TestEndOfAddressSpace(t *testing.T) {
+	const page, last = 0x1000, ^uint64(0xfff)
+	s, err := New(Region{GPA: 0, Bytes: make([]byte, page)}, Region{GPA: last, Bytes: make([]byte, page-1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Append(nil, ^uint64(0)-2, 4); err == nil {
-		t.Error("Append went around the end of the address space")
+	if !s.Contains(last, page-1) {
+		t.Error("the last region is not there")
 	}
-	if s.Contains(^uint64(0)-2, 4) {
-		t.Error("Contains went around the end of the address space")
+	for _, n := range []uint64{3, 4, page} {
+		if _, err := s.Append(nil, ^uint64(0)-2, n); err == nil || s.Contains(^uint64(0)-2, n) {
+			t.Errorf("a range of %d bytes went around the end of the address space", n)
+		}
 	}
-	if _, err := New(Region{GPA: -page & (1<<64 - 1), Bytes: make([]byte, page+1)}); err == nil {
-		t.Error("New took a region that wraps around")
+	for _, n := range []int{page, page + 1} {
+		if _, err := New(Region{GPA: last, Bytes: make([]byte, n)}); err == nil {
+			t.Errorf("New took a region of %d bytes at %#x", n, uint64(last))
+		}
 	}
 }
 

@@ -85,11 +85,7 @@ func (s *Space) Append(iov [][]byte, gpa, n uint64) ([][]byte, error) {
 		}
 		take := min(left, uint64(len(rest)))
 		out = append(out, rest[:take:take])
-		// at may come to 0 here, past the last byte of the address space: a range
-		// must not go on at its start.
-		if at += take; at == 0 && left > take {
-			return iov, &RangeError{Op: "slice", GPA: gpa, Len: n}
-		}
+		at += take
 		left -= take
 	}
 	return out, nil
@@ -104,9 +100,7 @@ func (s *Space) Contains(gpa, n uint64) bool {
 		}
 		take := min(n, uint64(len(rest)))
 		n -= take
-		if gpa += take; gpa == 0 && n > 0 {
-			return false
-		}
+		gpa += take
 	}
 	return true
 }

@@ -158,6 +158,20 @@ func TestPlainDevice(t *testing.T) {
 	ping(g)
 }
 
+// TestResetForgetsSelectors leaves selectors behind that a reset has to take away.
+func TestResetForgetsSelectors(t *testing.T) {
+	_, m := newGuest(t)
+	m.Set(0x014, 1)
+	m.Set(0x030, 7) // no such queue
+	m.SetStatus(0)
+	if got := m.Get(0x010); got != 1<<0|1<<28|1<<29 {
+		t.Errorf("device features after a reset = %#x, want the lower word", got)
+	}
+	if got := m.Get(0x034); got != 16 {
+		t.Errorf("largest queue size after a reset = %d, want that of queue 0", got)
+	}
+}
+
 func TestDoorbellsDoNotExit(t *testing.T) {
 	g, _ := newGuest(t)
 	g.Start(0, 16)

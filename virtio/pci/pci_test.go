@@ -142,9 +142,18 @@ func TestBARHasNoRoom(t *testing.T) {
 }
 
 func TestVectorMask(t *testing.T) {
-	g, p := newGuest(t, kindMSIX)
+	dev := virtiotest.NewEcho(2, 16)
+	g := virtiotest.New(t, kindMSIX, dev, virtiotest.Options{})
+	p := g.AsPCI()
 	g.Start(0, 16)
-	ping(g)
+	// What is on its way is not pending.
+	dev.Count()
+	if p.Pending(0) {
+		t.Error("an unmasked vector is pending")
+	}
+	if !g.WaitConfig(virtiotest.Patience) {
+		t.Error("no configuration interrupt")
+	}
 	const vector = 1 // queue 0's
 	for _, c := range []struct {
 		name         string
@@ -180,6 +189,80 @@ func TestVectorMask(t *testing.T) {
 		g.Rings[0].Take()
 	}
 	ping(g)
+}
+
+// TestResetForgets leaves things behind that a reset has to take away.
+func TestResetForgets(t *testing.T) {
+	dev := virtiotest.NewEcho(2, 16)
+	g := virtiotest.New(t, kindMSIX, dev, virtiotest.Options{})
+	p := g.AsPCI()
+	g.Start(0, 16)
+	p.Mask(0, true)
+	dev.Count()
+	if !p.Pending(0) {
+		t.Error("a masked vector is not pending")
+	}
+	g.MaxSize(1)       // selects queue 1
+	g.DeviceFeatures() // selects word 1
+	g.SetStatus(0)
+	if p.Pending(0) {
+		t.Error("an interrupt from before the reset is pending")
+	}
+	common := p.BAR + p.Caps[1].Offset
+	for _, sel := range []uint64{0, 8, 22} {
+		var b [4]byte
+		n := 4
+		if sel == 22 {
+			n = 2
+		}
+		g.Host.Read(virtio.MMIO, common+sel, b[:n])
+		if b != [4]byte{} {
+			t.Errorf("selector at %d = %x after a reset", sel, b)
+		}
+	}
+}
+
+// TestConfigurationWindow points the window in configuration space at what it
+// cannot reach: nothing happens there, and its data stays what was written.
+func TestConfigurationWindow(t *testing.T) {
+	g, p := newGuest(t, kindMSIX)
+	g.Start(0, 16)
+	at := p.Caps[5].At
+	const table = 0x4000
+	for _, c := range []struct {
+		name   string
+		bar    byte
+		off, n uint32
+	}{
+		{"another BAR", 1, table, 4},
+		{"a length of 3", 0, table, 3},
+		{"a length of 0", 0, table, 0},
+		{"a length of 8", 0, table, 8},
+		{"an offset that is not aligned", 0, table + 2, 4},
+		{"an odd offset", 0, table + 1, 2},
+		{"the end of the BAR", 0, uint32(p.BARSize), 4},
+		{"the end of all addresses", 0, 0xfffffffc, 4},
+	} {
+		p.Config.ConfigWrite(at+4, []byte{c.bar})
+		p.Put32(at+8, c.off)
+		p.Put32(at+12, c.n)
+		p.Put32(at+16, 0xdeadbeef)
+		if got := p.Get32(at + 16); got != 0xdeadbeef {
+			t.Errorf("%s: data = %#x, want it unchanged", c.name, got)
+		}
+	}
+	var b [12]byte
+	g.Host.Read(virtio.MMIO, p.BAR+table, b[:])
+	if want := [12]byte{3: 0xfe, 2: 0xe0, 8: 0x40}; b != want {
+		t.Errorf("the first vector became %x, was %x", b, want)
+	}
+	// And once as it should be: the status, one byte.
+	p.Config.ConfigWrite(at+4, []byte{0})
+	p.Put32(at+8, 20)
+	p.Put32(at+12, 1)
+	if got := p.Get32(at + 16); got != 0xdeadbe0f {
+		t.Errorf("data = %#x, want 0x0f in its first byte", got)
+	}
 }
 
 // waitFor waits for something that another goroutine brings about and that nothing
@@ -259,13 +342,13 @@ func TestBadMessage(t *testing.T) {
 func TestPin(t *testing.T) {
 	g, p := newGuest(t, kindINTx)
 	g.Start(0, 16)
-	ping(g)
-	if g.Line.High() {
-		t.Error("the pin is high after the ISR status was read")
-	}
 	request := func() {
 		g.Rings[0].Offer(g.In([]byte("x")), g.Out(1))
 		g.Notify(0)
+	}
+	request()
+	if !g.WaitQueue(0, virtiotest.Patience) || g.Line.High() {
+		t.Error("the pin did not rise, or is high after the ISR status was read")
 	}
 	// With the pin off, the interrupt shows in the status register alone.
 	p.Put16(0x04, 0x406)

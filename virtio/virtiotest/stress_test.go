@@ -3,9 +3,11 @@ package virtiotest
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"tandem/virtio"
 	"tandem/virtio/queue"
@@ -114,6 +116,56 @@ func TestResetWaits(t *testing.T) {
 			}
 			dev.Hold, dev.Held, dev.Resetting = nil, nil, nil
 		})
+	}
+}
+
+// TestNotifyReturns has a guest that adds a request for each that is answered,
+// while a vCPU's thread serves them: the thread is given back after a queue's
+// worth, and the device's goroutine goes on.
+func TestNotifyReturns(t *testing.T) {
+	dev := NewEcho(1, 4)
+	dev.Held, dev.Hold = make(chan struct{}), make(chan struct{})
+	g := New(t, Kind{Direct: true}, dev, Options{})
+	g.Start(0, 4)
+	r, returned := g.Rings[0], make(chan struct{})
+	in, out := g.In([]byte("x")), g.Out(1)
+	offered := 0
+	offer := func() {
+		for {
+			if _, ok := r.Take(); !ok {
+				break
+			}
+		}
+		r.Offer(in, out)
+		offered++
+	}
+	offer() // the device's goroutine, which looks at the ring once at its start, may get it
+	go func() {
+		defer close(returned)
+		g.Notify(0)
+	}()
+	end := time.Now().Add(Patience)
+	for back := false; !back; {
+		select {
+		case <-dev.Held:
+			offer() // while the one before is in flight: there is always one more
+			dev.Hold <- struct{}{}
+		case <-returned:
+			back = true
+		}
+		if time.Now().After(end) {
+			t.Fatal("the vCPU's thread does not come back")
+		}
+	}
+	for ; r.UsedIdx() != uint16(offered); runtime.Gosched() {
+		select {
+		case <-dev.Held:
+			dev.Hold <- struct{}{}
+		default:
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d requests were answered", r.UsedIdx(), offered)
+		}
 	}
 }
 

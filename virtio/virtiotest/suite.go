@@ -231,6 +231,9 @@ func (s Suite) queueInUseStays(g *Guest) {
 	for _, size := range []uint16{0, 1, 3, 8, 0xffff} {
 		g.SetQueue(0, size, 0xc0000000, 1, ^uint64(0))
 		g.Enable(0)
+		if got, want := g.MaxSize(0), g.Rings[0].Size; g.Kind.PCI && got != want {
+			g.Fatalf("size of a queue in use became %d, was %d", got, want)
+		}
 		s.Probe(g)
 	}
 }
@@ -290,6 +293,9 @@ func (s Suite) queueReset(g *Guest) {
 		g.ResetQueue(0)
 		if g.Enabled(0) {
 			g.Fatalf("queue 0 is enabled after its reset")
+		}
+		if got, want := g.MaxSize(0), g.Dev.QueueSizes()[0]; got != want {
+			g.Fatalf("size of queue 0 after its reset = %d, want %d", got, want)
 		}
 		old := g.Rings[0]
 		used := old.UsedIdx()
