@@ -2,6 +2,7 @@ package kvm_test
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -49,24 +50,20 @@ func TestKickStopsAnEndlessLoop(t *testing.T) {
 // two. Each time the loop must come to look at its flag; if one kick were
 // lost it would spin in the guest forever.
 func TestNoKickIsLost(t *testing.T) {
-	const kicks = 2000
+	const (
+		kicks = 1000
+		lost  = 30 * time.Second // and nobody came to look
+	)
 	g := newGuest(t, spin)
 	var asked atomic.Int64 // how many kicks were made
-	seen := make(chan int64, kicks)
-	failed := make(chan error, 1)
-	started := make(chan struct{})
+	seen, failed := make(chan int64, kicks), make(chan error, 1)
+	bound, done := make(chan error), make(chan struct{})
 	go func() {
-		defer close(seen)
-		if err := g.cpu.Bind(); err != nil {
-			failed <- err
-			return
-		}
-		defer g.cpu.Unbind()
-		close(started)
+		bound <- g.cpu.Bind()
 		for last := int64(0); last < kicks; {
 			exit, err := g.cpu.Run()
 			if exit != nil || !errors.Is(err, kvm.ErrInterrupted) {
-				failed <- err
+				failed <- fmt.Errorf("Run() = %v, %w, want ErrInterrupted", exit, err)
 				return
 			}
 			if n := asked.Load(); n != last {
@@ -74,9 +71,11 @@ func TestNoKickIsLost(t *testing.T) {
 				seen <- n
 			}
 		}
+		<-done // the last Kick may still be about to send its signal
+		g.cpu.Unbind()
 	}()
-	<-started
-	timeout := time.After(time.Minute)
+	must(t, <-bound)
+	defer close(done)
 	for n := int64(1); n <= kicks; n++ {
 		asked.Store(n)
 		must(t, g.cpu.Kick())
@@ -86,8 +85,8 @@ func TestNoKickIsLost(t *testing.T) {
 				t.Fatalf("kick %d was seen as %d", n, got)
 			}
 		case err := <-failed:
-			t.Fatalf("Run() = %v, want ErrInterrupted", err)
-		case <-timeout:
+			t.Fatal(err)
+		case <-time.After(lost):
 			t.Fatalf("kick %d was lost", n)
 		}
 		for range n % 7 * 50 { // not always at the same moment
