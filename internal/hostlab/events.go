@@ -145,6 +145,16 @@ func (c *collector) endPackage(id testID, o outcome, e event, text string) {
 	})
 }
 
+// failed tells whether anything failed.
+func (c *collector) failed() bool {
+	for _, r := range c.results {
+		if r.outcome == failed {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *collector) hasFailedTest(pkg string) bool {
 	for id, r := range c.results {
 		if id.Package == pkg && r.outcome == failed {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -131,44 +132,67 @@ func runInLab(ctx context.Context, tandem string, selected []selection) (results
 	if len(selected) == 0 {
 		return nil, nil
 	}
-	stop, err := startLab(ctx, tandem)
+	lab, err := startLab(ctx, tandem)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
-	c := newCollector(func(p packageDone) { printPackage(os.Stdout, "lab", p) })
+	defer func() { err = errors.Join(err, lab.stop()) }()
+	results = make(map[testID]result)
 	for _, s := range selected {
-		args := []string{
-			"-vet=off", "-timeout=20m", "-run=" + s.pattern(),
-			"-exec=" + tandem + " lab exec --", s.pkg,
-		}
-		env := []string{"CGO_ENABLED=0", testenv.TandemVariable + "=" + tandem}
-		if err := goTest(ctx, c, env, args...); err != nil {
+		c, err := lab.run(ctx, s)
+		if err != nil {
 			return nil, err
 		}
+		if c.failed() && !lab.up(ctx) {
+			// The machine under the tests broke: that tells nothing of them. If it was one of them, it does it again.
+			fmt.Printf("lab   went down under %s, which runs once more\n", s.pkg)
+			if c, err = lab.run(ctx, s); err != nil {
+				return nil, err
+			}
+		}
+		maps.Copy(results, c.results)
 	}
-	return c.results, nil
+	return results, nil
 }
 
-// startLab starts a lab of this run's own, so that neither another run nor its user's lab is in the way.
-func startLab(ctx context.Context, tandem string) (stop func() error, err error) {
+// lab is a lab of this run's own, so that neither another run nor its user's lab is in the way.
+type lab struct{ tandem, dir string }
+
+func startLab(ctx context.Context, tandem string) (lab, error) {
 	dir, err := os.MkdirTemp("", "tandem-lab")
 	if err != nil {
-		return nil, err
+		return lab{}, err
 	}
-	if err := os.Setenv("TANDEM_LAB_DIR", dir); err != nil {
-		return nil, err
-	}
-	stop = func() error {
-		down := exec.Command(tandem, "lab", "down")
-		down.Stderr = os.Stderr
-		return errors.Join(down.Run(), os.RemoveAll(dir))
-	}
-	up := exec.CommandContext(ctx, tandem, "lab", "up")
-	up.Stdout, up.Stderr = os.Stderr, os.Stderr
+	l := lab{tandem, dir}
+	up := l.command(ctx, "up")
+	up.Stdout = os.Stderr
 	if err := up.Run(); err != nil {
 		os.RemoveAll(dir)
-		return nil, fmt.Errorf("tandem lab up: %w", err)
+		return lab{}, fmt.Errorf("tandem lab up: %w", err)
 	}
-	return stop, nil
+	return l, nil
+}
+
+// command is a verb of `tandem lab`.
+func (l lab) command(ctx context.Context, verb string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, l.tandem, "lab", verb)
+	cmd.Env = append(os.Environ(), l.environ()...)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+func (l lab) environ() []string { return []string{"TANDEM_LAB_DIR=" + l.dir} }
+
+// run runs tests of one package; a lab that is not up is started.
+func (l lab) run(ctx context.Context, s selection) (*collector, error) {
+	c := newCollector(func(p packageDone) { printPackage(os.Stdout, "lab", p) })
+	env := append(l.environ(), "CGO_ENABLED=0", testenv.TandemVariable+"="+l.tandem)
+	return c, goTest(ctx, c, env, "-vet=off", "-timeout=20m", "-run="+s.pattern(), "-exec="+l.tandem+" lab exec --", s.pkg)
+}
+
+func (l lab) up(ctx context.Context) bool { return l.command(ctx, "status").Run() == nil }
+
+// stop leaves nothing of the lab, also where the run was interrupted.
+func (l lab) stop() error {
+	return errors.Join(l.command(context.Background(), "down").Run(), os.RemoveAll(l.dir))
 }
