@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -107,6 +108,19 @@ type disk struct {
 	ReadOnly bool   `json:"read_only,omitempty"`
 	Serial   string `json:"serial,omitempty"`
 	Queues   int    `json:"queues,omitempty"`
+}
+
+// checkDisk tells what can be told of a disk without opening it, before anything takes time: that it is there, and is a
+// file or a block device.
+func checkDisk(d disk) error {
+	info, err := os.Stat(d.Path)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode(); !mode.IsRegular() && mode.Type() != fs.ModeDevice {
+		return fmt.Errorf("neither a file nor a block device: %v", mode)
+	}
+	return nil
 }
 
 // parseDisk reads PATH[,ro][,serial=S][,queues=N]. The path is made absolute, as the lab has another working folder.

@@ -102,6 +102,8 @@ func TestBadCommandLines(t *testing.T) {
 		{"vm run --initrd x --add y -- true", []string{"--initrd", "--add", "a command"}},
 		{"vm run --disk x,rx -- true", []string{"--disk", `"rx"`}},
 		{"vm run --disk /no/such -- true", []string{"--disk", "/no/such", "no such file"}},
+		{"vm run --disk /tmp -- true", []string{"--disk", "/tmp", "neither a file nor a block device"}},
+		{"vm run --disk /dev/null -- true", []string{"--disk", "/dev/null", "neither a file nor a block device"}},
 		{"vm run --kernel /no/such", []string{"--kernel", "/no/such", "no such file"}},
 		{"vm run --kernel nosuch", []string{"--kernel", "nosuch", "tandem kernel ls"}},
 		{"vm run --kernel " + junk + " --initrd none --accel kvm", []string{junk, "not a kernel"}},

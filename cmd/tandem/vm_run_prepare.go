@@ -26,7 +26,7 @@ func (f *vmRunFlags) prepare(ctx context.Context, command []string, window windo
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(d.Path); err != nil {
+		if err := checkDisk(d); err != nil {
 			return nil, flagError("disk", text, err)
 		}
 		r.Disks = append(r.Disks, d)
