@@ -35,7 +35,7 @@ type labFlags struct {
 func addLabFlags(cmd *cobra.Command) *labFlags {
 	f := &labFlags{accel: newChoice(string(lab.Auto), string(lab.KVM), string(lab.TCG))}
 	flags := cmd.Flags()
-	flags.IntVar(&f.cpus, "cpus", 0, "number of vCPUs (default: this machine's, between 2 and 8)")
+	flags.IntVar(&f.cpus, "cpus", 0, "number of vCPUs (default: this machine's, between 2 and 8; 1 for TCG before QEMU 8.1)")
 	flags.Var(&f.memory, "memory", "memory (default: half of what is free, at most 4G)")
 	flags.Var(f.accel, "accel", "how QEMU executes instructions; auto is KVM where it can nest, else TCG")
 	flags.StringVar(&f.kernel, "kernel", "", "boot the stored kernel `NAME` (default: the distribution's)")

@@ -58,7 +58,7 @@ func printLabState(w io.Writer, s lab.State, asJSON bool) error {
 		row("step", "%s", s.Step)
 	}
 	if s.Kernel != "" {
-		row("machine", "Linux %s, %s, %d CPUs, %d MiB", s.Kernel, s.Accel, s.CPUs, s.Memory>>20)
+		row("machine", "Linux %s, %s, cpus %d, %d MiB", s.Kernel, s.Accel, s.CPUs, s.Memory>>20)
 	}
 	if s.Phase == lab.Ready {
 		row("up", "%v, booted in %.1f s", time.Since(s.Started).Round(time.Second), s.Boot.Seconds())

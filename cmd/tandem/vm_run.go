@@ -18,6 +18,7 @@ The guest's initial RAM disk is tandem itself as init, busybox, the kernel's mod
 Nothing of it outlives the guest but what it writes to a --disk.
 
 Without a command, the console is this terminal: Ctrl-a x leaves it and ends the guest, Ctrl-a h lists the keys.
+Where standard input is no terminal, the command is a shell that reads it.
 With a command, its streams and its exit status are tandem's.
 
 Exit statuses: the command's own, if there is one and the guest then powers off. Otherwise:
@@ -86,6 +87,10 @@ func vmRun(cmd *cobra.Command, f *vmRunFlags, command []string) error {
 func prepareRun(cmd *cobra.Command, f *vmRunFlags, command []string) (*recipe, error) {
 	if err := f.check(cmd.Flags(), command); err != nil {
 		return nil, err
+	}
+	if len(command) == 0 && f.console == consoleAuto && f.initrd == "" && !isTerminal(cmd.InOrStdin()) {
+		// Nobody is there to use a console. A script may be: a shell reads it to its end, which a serial line has not.
+		command = []string{"/bin/sh"}
 	}
 	progress := newKernelProgress(cmd)
 	var window windowSize

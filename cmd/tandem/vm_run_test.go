@@ -172,6 +172,16 @@ func TestVMRunPanicShowsConsole(t *testing.T) {
 	}
 }
 
+// TestVMRunScript has a shell in the guest read its commands from standard input.
+func TestVMRunScript(t *testing.T) {
+	needGuests(t)
+	cmd := vmRunCommand(t, "--accel", "kvm")
+	cmd.Stdin = strings.NewReader("echo $((6 * 7))\nexit 5\n")
+	if got := finish(t, cmd); got.status != 5 || got.stdout != "42\n" {
+		t.Errorf("tandem vm run <script = %+v, want status 5 and 42", got)
+	}
+}
+
 func TestVMRunPassesSignals(t *testing.T) {
 	needGuests(t)
 	cmd := vmRunCommand(t, "--accel", "kvm", "--", "sh", "-c", `trap 'echo caught; exit 3' TERM; echo ready; while :; do sleep 1; done`)
