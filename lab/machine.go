@@ -87,7 +87,7 @@ func bootMachine(ctx context.Context, s *supervisor) (*machine, error) {
 		return nil, err
 	}
 	s.change(func(st *State) { st.Accel, st.CPUs, st.Memory, st.Kernel = h.accel, h.cpus, h.memory, kernel.Release })
-	s.step("boot Linux %s (%s, %d CPUs, %d MiB)", kernel.Release, h.accel, h.cpus, h.memory>>20)
+	s.step("boot Linux %s (%s, cpus %d, %d MiB)", kernel.Release, h.accel, h.cpus, h.memory>>20)
 	m := &machine{kernel: kernel.Release, errors: &tail{}, ended: make(chan struct{})}
 	if err := m.start(ctx, s, exec.Command(program, h.arguments()...), initrd); err != nil {
 		return nil, err

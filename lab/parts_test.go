@@ -95,8 +95,12 @@ func TestReplyVersion(t *testing.T) {
 			if err != nil {
 				return
 			}
-			_ = newLineConn(c).writeLine(reply{Version: protocolVersion + 1})
-			c.Close()
+			conn := newLineConn(c)
+			var r request
+			if conn.readLine(&r) == nil {
+				_ = conn.writeLine(reply{Version: protocolVersion + 1})
+			}
+			conn.Close()
 		}
 	}()
 	if _, err := Status(t.Context(), Options{Dir: string(d)}); !errors.Is(err, ErrVersion) {
