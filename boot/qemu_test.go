@@ -242,9 +242,11 @@ func entryROM(e Entry) []byte {
 		imm32(ecx, 0xc000_0080), imm32(eax, e.EFER&eferLME), // EFER; LMA follows from LME and paging
 		{operand32, 0x31, 0xd2, 0x0f, 0x30}, // xor edx, edx; wrmsr
 		imm32(eax, e.CR0),
-		{0x0f, 0x22, 0xc0},            // mov cr0, eax
-		{0xb8, byte(e.Data.Index), 0}, // mov ax, data
-		{0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xe0, 0x8e, 0xe8, 0x8e, 0xd0}, // mov ds/es/fs/gs/ss, ax
+		// mov cr0, eax
+		{0x0f, 0x22, 0xc0},
+		// mov ax, data; mov ds/es/fs/gs/ss, ax
+		{0xb8, byte(e.Data.Index), 0},
+		{0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xe0, 0x8e, 0xe8, 0x8e, 0xd0},
 		imm32(esp, e.RSP), imm32(ebx, e.RBX), imm32(esi, e.RSI),
 		imm32(0xea, e.RIP), le.AppendUint16(nil, e.Code.Index), // jmp far code:rip
 	}, nil)
