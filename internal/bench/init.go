@@ -27,7 +27,7 @@ func benchInit(ctx context.Context, o options, dir string) ([]table, error) {
 		if os.Getenv(lab.Variable) != "" {
 			return nil, fmt.Errorf("no KVM that can run Linux, here in the lab: %s", verdict.Because)
 		}
-		return benchInitInLab(ctx, o)
+		return benchInitInLab(ctx, o, dir)
 	}
 	kernels, err := store.Open("")
 	if err != nil {
@@ -41,7 +41,7 @@ func benchInit(ctx context.Context, o options, dir string) ([]table, error) {
 	if err != nil {
 		return nil, err
 	}
-	monitors, missing := findMonitors(o.tandem, dir)
+	monitors, missing := findMonitors(o, dir)
 	results := compare(ctx, monitors, guest{
 		kernel: kernel.Image, initrd: initrd, cmdline: "console=ttyS0 quiet panic=-1", memory: o.memory,
 	}, initMark, o.boots, 2*time.Minute)
@@ -57,7 +57,7 @@ func benchInit(ctx context.Context, o options, dir string) ([]table, error) {
 }
 
 // benchInitInLab runs this very program in the lab and takes over what it measured.
-func benchInitInLab(ctx context.Context, o options) ([]table, error) {
+func benchInitInLab(ctx context.Context, o options, dir string) ([]table, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -66,8 +66,15 @@ func benchInitInLab(ctx context.Context, o options) ([]table, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, tandem, "lab", "exec", "--", self, "-only", "init", "-json",
-		"-tandem", tandem, "-boots", fmt.Sprint(o.boots), "-memory", fmt.Sprint(o.memory))
+	args := []string{
+		"lab", "exec", "--", self, "-only", "init", "-json",
+		"-tandem", tandem, "-boots", fmt.Sprint(o.boots), "-memory", fmt.Sprint(o.memory),
+	}
+	// The lab has no network to fetch and build it with. If it is not to be had here, the lab says so.
+	if gokvm, err := findGokvm(o, dir); err == nil {
+		args = append(args, "-gokvm", gokvm)
+	}
+	cmd := exec.CommandContext(ctx, tandem, args...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

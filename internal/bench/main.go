@@ -23,6 +23,7 @@ import (
 
 type options struct {
 	tandem string
+	gokvm  string
 	runs   int
 	boots  int
 	memory int
@@ -33,6 +34,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.tandem, "tandem", "bin/tandem", "the tandem to measure")
+	flag.StringVar(&o.gokvm, "gokvm", "", "the gokvm to compare it with; built if none is given")
 	flag.IntVar(&o.runs, "n", 20, "counted runs to the first instruction")
 	flag.IntVar(&o.boots, "boots", 5, "counted runs to init")
 	flag.IntVar(&o.memory, "memory", 256, "the guest's memory in MiB")
@@ -108,7 +110,7 @@ func benchStart(ctx context.Context, o options, dir string) ([]table, error) {
 	if err != nil {
 		return nil, err
 	}
-	monitors, missing := findMonitors(o.tandem, dir)
+	monitors, missing := findMonitors(o, dir)
 	results := compare(ctx, monitors, guest{kernel: kernel, cmdline: "bench", memory: o.memory},
 		string(stampMark), o.runs, 30*time.Second)
 	if results[0].err != nil {

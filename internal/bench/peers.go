@@ -20,18 +20,17 @@ type monitor struct {
 	args func(g guest) []string
 }
 
-// gokvmVersion is the peer's, as in go.mod.
 const gokvmPackage = "github.com/bobuhiro11/gokvm"
 
 // findMonitors gives tandem and those of its peers that are to be had here, and says which are not and why.
-func findMonitors(tandem, dir string) (found []monitor, missing []string) {
-	found = append(found, monitor{"tandem", tandem, tandemArgs})
+func findMonitors(o options, dir string) (found []monitor, missing []string) {
+	found = append(found, monitor{"tandem", o.tandem, tandemArgs})
 	if path, err := exec.LookPath("qemu-system-x86_64"); err == nil {
 		found = append(found, monitor{"QEMU microvm", path, qemuArgs})
 	} else {
 		missing = append(missing, "QEMU microvm: "+err.Error()+" (Debian's qemu-system-x86)")
 	}
-	if path, err := buildGokvm(dir); err == nil {
+	if path, err := findGokvm(o, dir); err == nil {
 		found = append(found, monitor{"gokvm", path, gokvmArgs})
 	} else {
 		missing = append(missing, "gokvm: "+err.Error())
@@ -68,6 +67,13 @@ func gokvmArgs(g guest) []string {
 		args = append(args, "-i", g.initrd)
 	}
 	return args
+}
+
+func findGokvm(o options, dir string) (string, error) {
+	if o.gokvm != "" {
+		return o.gokvm, nil
+	}
+	return buildGokvm(dir)
 }
 
 // buildGokvm builds the peer in a module of its own, at the version that go.mod names for its types.
