@@ -56,7 +56,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.where, "on", "both", "`place` to run on: host, lab or both")
 	f.BoolVar(&o.all, "all", false, "run every test in the lab, not only what the host skipped")
 	f.BoolVar(&o.race, "race", true, "use the race detector on the host, where it links")
-	f.DurationVar(&o.timeout, "timeout", time.Hour, "end the whole run after that")
+	f.DurationVar(&o.timeout, "timeout", 75*time.Minute, "end the whole run after that")
 	f.StringVar(&o.tandem, "tandem", filepath.Join("bin", "tandem"), "the tandem `executable` that starts the lab and is tested")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -187,7 +187,7 @@ func (l lab) environ() []string { return []string{"TANDEM_LAB_DIR=" + l.dir} }
 func (l lab) run(ctx context.Context, s selection) (*collector, error) {
 	c := newCollector(func(p packageDone) { printPackage(os.Stdout, "lab", p) })
 	env := append(l.environ(), "CGO_ENABLED=0", testenv.TandemVariable+"="+l.tandem)
-	return c, goTest(ctx, c, env, "-vet=off", "-timeout=20m", "-run="+s.pattern(), "-exec="+l.tandem+" lab exec --", s.pkg)
+	return c, goTest(ctx, c, env, "-vet=off", "-timeout=40m", "-run="+s.pattern(), "-exec="+l.tandem+" lab exec --", s.pkg)
 }
 
 func (l lab) up(ctx context.Context) bool { return l.command(ctx, "status").Run() == nil }
