@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -194,5 +195,7 @@ func (l lab) up(ctx context.Context) bool { return l.command(ctx, "status").Run(
 
 // stop leaves nothing of the lab, also where the run was interrupted.
 func (l lab) stop() error {
-	return errors.Join(l.command(context.Background(), "down").Run(), os.RemoveAll(l.dir))
+	down := l.command(context.Background(), "down")
+	down.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what ends this run, a second Ctrl-c too, is not for it
+	return errors.Join(down.Run(), os.RemoveAll(l.dir))
 }
