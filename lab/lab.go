@@ -36,8 +36,7 @@ type Options struct {
 	Program string `json:"-"`
 	// Kernel is a kernel's name in the kernel store. Empty means the distribution's own, pulled if the store has none.
 	Kernel string `json:"kernel,omitempty"`
-	// CPUs is the number of vCPUs. Zero means as many as the host has, between 2 and 8; or one, where QEMU cannot run
-	// several at the same time (TCG before QEMU 8.1).
+	// CPUs is the number of vCPUs. Zero means as many as the host has, between 2 and 8.
 	CPUs int `json:"cpus,omitempty"`
 	// Memory is the lab's memory in bytes. Zero means what the host can spare, at most 4 GiB.
 	Memory uint64 `json:"memory,omitempty"`

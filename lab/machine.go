@@ -63,12 +63,10 @@ func bootMachine(ctx context.Context, s *supervisor) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	runsPatched := true
 	if h.accel == TCG {
-		if h.parallel, err = parallelTCG(ctx, program); err != nil {
+		if runsPatched, err = runsPatchedCode(ctx, program); err != nil {
 			return nil, err
-		}
-		if !h.parallel && s.options.CPUs == 0 {
-			h.cpus = 1 // more would take turns on one thread, and wait for one another there
 		}
 	}
 	kernel, err := findKernel(ctx, s.options.Kernel, s.step)
@@ -91,6 +89,12 @@ func bootMachine(ctx context.Context, s *supervisor) (*machine, error) {
 	m := &machine{kernel: kernel.Release, errors: &tail{}, ended: make(chan struct{})}
 	if err := m.start(ctx, s, exec.Command(program, h.arguments()...), initrd); err != nil {
 		return nil, err
+	}
+	if !runsPatched {
+		if err := m.keep(ctx); err != nil {
+			m.stop()
+			return nil, err
+		}
 	}
 	return m, nil
 }

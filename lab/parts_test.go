@@ -293,7 +293,7 @@ func TestHardware(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	h := hardware{accel: TCG, cpus: 2, parallel: true, memory: 1 << 30, kernel: "/k", tsc: 2_300_003, root: true}
+	h := hardware{accel: TCG, cpus: 2, memory: 1 << 30, kernel: "/k", tsc: 2_300_003, root: true}
 	args := h.arguments()
 	value := func(flag string) string {
 		i := slices.Index(args, flag)
@@ -318,11 +318,6 @@ func TestArguments(t *testing.T) {
 			t.Errorf("-fsdev %s is writable", arg)
 		}
 	}
-	h.parallel = false
-	args = h.arguments()
-	if got := value("-accel"); got != "tcg,thread=single" {
-		t.Errorf("-accel %q for a QEMU that cannot run CPUs at the same time", got)
-	}
 	h.accel, h.root = KVM, false
 	args = h.arguments()
 	if got := value("-cpu"); got != "host" {
@@ -336,7 +331,7 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-func TestParallelTCG(t *testing.T) {
+func TestRunsPatchedCode(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "qemu")
 	for version, want := range map[string]bool{
 		"QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)": false,
@@ -346,12 +341,12 @@ func TestParallelTCG(t *testing.T) {
 		if err := os.Chmod(program, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := parallelTCG(t.Context(), program); got != want || err != nil {
+		if got, err := runsPatchedCode(t.Context(), program); got != want || err != nil {
 			t.Errorf("%s: %v, %v, want %v", version, got, err, want)
 		}
 	}
 	writeFile(t, program, "#!/bin/sh\necho something else\n")
-	if _, err := parallelTCG(t.Context(), program); err == nil {
+	if _, err := runsPatchedCode(t.Context(), program); err == nil {
 		t.Error("no error for a program that is not QEMU")
 	}
 }

@@ -27,12 +27,10 @@ const (
 
 // hardware is what QEMU is told about the machine.
 type hardware struct {
-	accel Accel
-	cpus  int
-	// parallel says that the CPUs may run at the same time; see parallelTCG.
-	parallel bool
-	memory   uint64
-	kernel   string
+	accel  Accel
+	cpus   int
+	memory uint64
+	kernel string
 	// tsc is the frequency of the processor's time stamp counter, in kHz.
 	tsc uint64
 	// root says that QEMU runs as root, and can give the host's files their true owners.
@@ -64,13 +62,10 @@ func (h hardware) arguments() []string {
 }
 
 func (h hardware) accelArgument() string {
-	switch {
-	case h.accel == KVM:
-		return "kvm"
-	case h.parallel:
+	if h.accel == TCG {
 		return "tcg,thread=multi"
 	}
-	return "tcg,thread=single"
+	return "kvm"
 }
 
 func (h hardware) cpuArgument() string {

@@ -15,7 +15,7 @@ func newLabCommand() *cobra.Command {
 		newLabShellCommand(),
 		newLabStatusCommand(),
 		newLabDownCommand(),
-		newLabSuperviseCommand(),
+		newLabSuperviseCommand(), newLabKeepCommand(),
 	)
 	cmd.Long = "The lab is a virtual machine that QEMU emulates, processor virtualization included, for where this machine has no\n" +
 		"KVM that could run Linux. It has this machine's files: what is written to them there stays there, apart from what\n" +
