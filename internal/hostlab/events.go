@@ -56,6 +56,7 @@ type packageDone struct {
 	took    time.Duration
 	skipped int
 	empty   bool // it has no tests
+	results map[testID]result
 }
 
 // collector gathers the results of one place from streams of events.
@@ -141,7 +142,7 @@ func (c *collector) endPackage(id testID, o outcome, e event, text string) {
 	}
 	c.done(packageDone{
 		name: id.Package, outcome: o, took: time.Duration(e.Elapsed * float64(time.Second)),
-		skipped: c.skips[id.Package], empty: o == skipped,
+		skipped: c.skips[id.Package], empty: o == skipped, results: c.results,
 	})
 }
 

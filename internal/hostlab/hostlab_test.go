@@ -143,10 +143,12 @@ func TestMergeAndReport(t *testing.T) {
 		t.Errorf("count = %+v, ok %v, want %+v, false", got, got.ok(), want)
 	}
 	var out bytes.Buffer
+	printPackage(&out, "host", packageDone{name: "tandem/kvm", outcome: failed, results: host.results})
 	report(&out, pairs)
 	text := out.String()
 	for _, want := range []string{
-		"FAIL on the host: tandem/kvm TestRun\n        run_test.go:7: got 1, want 2\n",
+		"host  FAIL  tandem/kvm (0s)\n\n      tandem/kvm TestRun\n        run_test.go:7: got 1, want 2\n",
+		"FAIL on the host: tandem/kvm TestRun\n",
 		"kvm-linux", "lab passed", "guest kernel mode runs 2.0 million",
 		"nowhere run: tandem/vmm TestFlow (host: need fentry; lab: need vhost-net)",
 		"FAIL: skipped both on the host and in the lab: 1\n",

@@ -29,24 +29,23 @@ func count(pairs []pair) totals {
 // ok tells whether the run is good: nothing failed, nothing was skipped everywhere, and something was run at all.
 func (t totals) ok() bool { return t.failed == 0 && t.skipped == 0 && t.passed > 0 }
 
-// report prints what failed, what was skipped where, and the totals.
+// report prints what was skipped where, what failed, whose output was printed when it did, and the totals.
 func report(w io.Writer, pairs []pair) {
+	reportSkips(w, pairs)
+	fmt.Fprintln(w)
 	for _, p := range pairs {
-		for _, place := range []struct {
-			name string
-			r    result
-		}{{"host", p.host}, {"lab", p.lab}} {
-			if place.r.outcome == failed {
-				fmt.Fprintf(w, "\nFAIL on the %s: %s\n%s", place.name, p.id, indent(place.r.output))
-			}
+		if p.host.outcome == failed {
+			fmt.Fprintf(w, "FAIL on the host: %s\n", p.id)
+		}
+		if p.lab.outcome == failed {
+			fmt.Fprintf(w, "FAIL in the lab: %s\n", p.id)
 		}
 	}
-	reportSkips(w, pairs)
 	t := count(pairs)
 	if t.skipped > 0 {
-		fmt.Fprintf(w, "\nFAIL: skipped both on the host and in the lab: %d\n", t.skipped)
+		fmt.Fprintf(w, "FAIL: skipped both on the host and in the lab: %d\n", t.skipped)
 	}
-	fmt.Fprintf(w, "\n%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
+	fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
 }
 
 // skipRow is a line of the table: tests of one package that lacked the same thing in the same place.
@@ -123,7 +122,7 @@ func indent(text string) string {
 	return b.String()
 }
 
-// printPackage prints a line for a package that has ended.
+// printPackage prints a line for a package that has ended, and what its failed tests had to say.
 func printPackage(w io.Writer, place string, p packageDone) {
 	if p.empty {
 		return
@@ -136,4 +135,9 @@ func printPackage(w io.Writer, place string, p packageDone) {
 		more = fmt.Sprintf(", %d skipped", p.skipped)
 	}
 	fmt.Fprintf(w, "%-4s  %s  %s (%s%s)\n", place, word, p.name, p.took.Round(10*time.Millisecond), more)
+	for id, r := range p.results {
+		if id.Package == p.name && r.outcome == failed {
+			fmt.Fprintf(w, "\n      %s\n%s\n", id, indent(r.output))
+		}
+	}
 }
