@@ -37,9 +37,7 @@ func (g *guestRun) runCommand(ctx context.Context, line io.ReadWriteCloser) erro
 	defer cancel()
 	// A guest that ends of its own accord takes the command with it. Then its end is what there is to tell.
 	ownEnd := errors.Is(client.Sync(limited), agent.ErrClosed)
-	if err := client.PowerOff(limited); err != nil {
-		ownEnd = true
-	}
+	ownEnd = errors.Is(client.PowerOff(limited), agent.ErrEnding) || ownEnd
 	var exit *agent.ExitError
 	if ownEnd && errors.As(commandErr, &exit) && exit.Signal != 0 {
 		return fmt.Errorf("%w: the guest ended", agent.ErrClosed)

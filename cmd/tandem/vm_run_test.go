@@ -240,8 +240,12 @@ func TestVMRunInLab(t *testing.T) {
 	if text, err := os.ReadFile(disk); err != nil || !bytes.HasPrefix(text, []byte("guest")) {
 		t.Errorf("the host's disk begins %.5q, %v, want \"guest\"", text, err)
 	}
-	if text, err := os.ReadFile(console); err != nil || !bytes.Contains(text, []byte("Linux version")) {
-		t.Errorf("the host's console log begins %.100q, %v", text, err)
+	log, err := os.ReadFile(console)
+	if err != nil || !bytes.Contains(log, []byte("Linux version")) {
+		t.Errorf("the host's console log begins %.100q, %v", log, err)
+	}
+	if t.Failed() {
+		t.Logf("console:\n%s", log)
 	}
 }
 

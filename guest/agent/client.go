@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/ttrpc"
 	"github.com/hashicorp/yamux"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"tandem/guest/agent/agentpb"
@@ -142,7 +143,7 @@ func (c *Client) StepClock(ctx context.Context, by time.Duration) error {
 }
 
 // PowerOff ends the guest: processes are asked to end, then killed, file systems synced and unmounted. It returns when
-// the guest has begun; the session ends soon after.
+// the guest has begun; the session ends soon after. A guest that had begun before, by itself, is ErrEnding.
 func (c *Client) PowerOff(ctx context.Context) error {
 	return c.end(ctx, "power off", agentpb.Action_POWER_OFF)
 }
@@ -154,6 +155,9 @@ func (c *Client) Reboot(ctx context.Context) error {
 
 func (c *Client) end(ctx context.Context, operation string, action agentpb.Action) error {
 	_, err := c.agent.End(ctx, &agentpb.EndRequest{Action: action})
+	if status.Code(err) == codes.FailedPrecondition {
+		return fmt.Errorf("agent: %s: %w", operation, ErrEnding)
+	}
 	if err = c.wrap(operation, err); errors.Is(err, ErrClosed) {
 		return nil // the machine was faster than its answer
 	}

@@ -18,6 +18,8 @@ var (
 	ErrNotExecutable = program.ErrNotExecutable
 	// ErrClosed is a session that has ended.
 	ErrClosed = errors.New("session closed")
+	// ErrEnding is a machine that ends already, for another reason than this client.
+	ErrEnding = errors.New("the machine is ending already")
 	// ErrNoClient is a stream that ended before a client came.
 	ErrNoClient = errors.New("no client came")
 )

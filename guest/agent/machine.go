@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -73,5 +74,9 @@ func (c *control) End(_ context.Context, req *agentpb.EndRequest) (*agentpb.EndR
 	if c.session.server.End == nil {
 		return nil, status.Error(codes.Unimplemented, "this agent does not run in a machine of its own")
 	}
-	return &agentpb.EndResponse{}, c.session.server.End(action)
+	err := c.session.server.End(action)
+	if errors.Is(err, ErrEnding) {
+		err = status.Error(codes.FailedPrecondition, err.Error())
+	}
+	return &agentpb.EndResponse{}, err
 }

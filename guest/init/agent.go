@@ -47,10 +47,6 @@ func (p *pid1) runAgent(a *config.Agent) error {
 	}
 }
 
-// errEnding tells the host that the machine ends for another reason than its own: what became of its commands until
-// then may be no doing of theirs.
-var errEnding = errors.New("the machine is ending already")
-
 // endFor ends the machine for the agent's client, whose answer is on its way meanwhile.
 func (p *pid1) endFor(a agent.Action) error {
 	action := config.PowerOff
@@ -58,7 +54,7 @@ func (p *pid1) endFor(a agent.Action) error {
 		action = config.Reboot
 	}
 	if !p.end(action) {
-		return errEnding
+		return agent.ErrEnding
 	}
 	return nil
 }
