@@ -316,10 +316,6 @@ func TestInfoAndEnd(t *testing.T) {
 	if err := c.StepClock(t.Context(), time.Hour); err == nil || !strings.Contains(err.Error(), "may not change the clock") {
 		t.Errorf("StepClock = %v, want it refused", err)
 	}
-	ending := connectOver(t, &Server{End: func(Action) error { return ErrEnding }}, socketLink)
-	if err := ending.PowerOff(t.Context()); !errors.Is(err, ErrEnding) {
-		t.Errorf("PowerOff of a machine that ends = %v, want ErrEnding", err)
-	}
 	if err := connect(t).PowerOff(t.Context()); err == nil {
 		t.Error("PowerOff of an agent that is no machine's: no error")
 	}
