@@ -88,6 +88,8 @@ func TestVMRunCommand(t *testing.T) {
 	want := "cpus 4\nmemory 5\nname guest-of-mine\ngreeting hello there\nadded from the host\nstdin from a pipe\n"
 	if got.status != 7 || got.stdout != want || got.stderr != "to stderr\n" {
 		t.Errorf("tandem vm run = %+v, want status 7, stdout %q, stderr \"to stderr\\n\"", got, want)
+		log, _ := os.ReadFile(console)
+		t.Logf("console:\n%s", log)
 	}
 	for path, want := range map[string]string{console: "Linux version", traced: "KVM_SET_CPUID2"} {
 		if text, err := os.ReadFile(path); err != nil || !bytes.Contains(text, []byte(want)) {
