@@ -4,8 +4,8 @@
 // kprobes. A laptop has that; a container in a data centre, or a virtual machine whose owner keeps virtualization for
 // himself, has not. The lab is a virtual machine for such places. QEMU executes its instructions one by one (TCG), AMD's
 // virtualization extension among them, so that the KVM of the lab's kernel finds a processor to work with. It is slow, and
-// it is right: what runs in a VM in the lab runs on every laptop. (One trap: QEMU before 8.1 may run stale code
-// where a CPU patches what another runs; see Keep.) Where the host's KVM can nest, QEMU uses that.
+// it is right: what runs in a VM in the lab runs on every laptop. (One trap: with several threads QEMU gets it wrong
+// now and then, so the lab has one CPU.) Where the host's KVM can nest, QEMU uses that.
 //
 // A lab is of use only if it is no trouble. So it is made of this machine's own files, a command in it looks like any
 // other command, and it comes when it is called and goes when nobody needs it:

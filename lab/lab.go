@@ -36,7 +36,8 @@ type Options struct {
 	Program string `json:"-"`
 	// Kernel is a kernel's name in the kernel store. Empty means the distribution's own, pulled if the store has none.
 	Kernel string `json:"kernel,omitempty"`
-	// CPUs is the number of vCPUs. Zero means as many as the host has, between 2 and 8.
+	// CPUs is the number of vCPUs. Zero means as many as the host has, at most 8; and one
+	// with TCG, which runs them all on one thread.
 	CPUs int `json:"cpus,omitempty"`
 	// Memory is the lab's memory in bytes. Zero means what the host can spare, at most 4 GiB.
 	Memory uint64 `json:"memory,omitempty"`

@@ -289,6 +289,27 @@ func TestMachineDied(t *testing.T) {
 	mustUp(t, o)
 }
 
+// A machine that hangs is noticed, and who waits for a command in it waits no longer.
+func TestMachineHangs(t *testing.T) {
+	o := fakeLab(t, deafMachine)
+	s := mustConnect(t, o)
+	defer s.Close()
+	state := mustUp(t, o)
+	cmd := s.Agent().Command(t.Context(), "sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(state.Supervisor, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	p := &Process{cmd, s}
+	if err := p.Wait(); !errors.Is(err, ErrDied) || !strings.Contains(err.Error(), "has not answered for 2s") {
+		t.Errorf("Wait = %v, want ErrDied, as the machine does not answer", err)
+	}
+	eventually(t, "the supervisor ends with its machine", func() bool { return !alive(state.Supervisor) && !alive(state.QEMU) })
+	mustUp(t, o)
+}
+
 func TestStartFails(t *testing.T) {
 	o := fakeLab(t, brokenMachine)
 	var all sync.WaitGroup

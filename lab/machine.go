@@ -28,7 +28,6 @@ const (
 
 	minMemory = 512 << 20
 	maxMemory = 4 << 30
-	minCPUs   = 2
 	maxCPUs   = 8
 )
 
@@ -48,6 +47,7 @@ type machine struct {
 	console *console
 	errors  *tail // what QEMU itself said
 
+	pulse pulse
 	ended chan struct{} // closed when the machine has ended, or cannot be used any more
 	err   error         // why, valid then
 }
@@ -62,12 +62,6 @@ func bootMachine(ctx context.Context, s *supervisor) (*machine, error) {
 	h, err := s.options.hardware()
 	if err != nil {
 		return nil, err
-	}
-	runsPatched := true
-	if h.accel == TCG {
-		if runsPatched, err = runsPatchedCode(ctx, program); err != nil {
-			return nil, err
-		}
 	}
 	kernel, err := findKernel(ctx, s.options.Kernel, s.step)
 	if err != nil {
@@ -86,15 +80,9 @@ func bootMachine(ctx context.Context, s *supervisor) (*machine, error) {
 	}
 	s.change(func(st *State) { st.Accel, st.CPUs, st.Memory, st.Kernel = h.accel, h.cpus, h.memory, kernel.Release })
 	s.step("boot Linux %s (%s, cpus %d, %d MiB)", kernel.Release, h.accel, h.cpus, h.memory>>20)
-	m := &machine{kernel: kernel.Release, errors: &tail{}, ended: make(chan struct{})}
+	m := &machine{kernel: kernel.Release, errors: &tail{}, pulse: defaultPulse, ended: make(chan struct{})}
 	if err := m.start(ctx, s, exec.Command(program, h.arguments()...), initrd); err != nil {
 		return nil, err
-	}
-	if !runsPatched {
-		if err := m.keep(ctx); err != nil {
-			m.stop()
-			return nil, err
-		}
 	}
 	return m, nil
 }
@@ -107,7 +95,10 @@ func (o Options) hardware() (hardware, error) {
 		return h, err
 	}
 	if h.cpus == 0 {
-		h.cpus = min(max(runtime.NumCPU(), minCPUs), maxCPUs)
+		h.cpus = min(runtime.NumCPU(), maxCPUs)
+		if h.accel == TCG {
+			h.cpus = 1 // more would take turns on one thread (see accelArgument), and spin there for one another
+		}
 	}
 	if h.cpus < 1 || h.cpus > 255 {
 		return h, fmt.Errorf("%d CPUs, possible are 1 to 255", h.cpus)
@@ -230,9 +221,17 @@ func (m *machine) prepare(ctx context.Context) error {
 // watch notices the machine's end.
 func (m *machine) watch() {
 	defer close(m.ended)
+	ctx, cancel := context.WithCancel(context.Background())
+	silent := make(chan error, 1)
+	go func() {
+		silent <- m.pulse.feel(ctx, func(ctx context.Context) error { _, err := m.agent.Info(ctx); return err })
+	}()
+	defer cancel()
 	select {
 	case <-m.qemu.ended:
 		m.err = m.qemuError()
+	case err := <-silent:
+		m.err = fmt.Errorf("%w\nThe lab's console ends with:%v", err, &m.console.tail)
 	case <-m.agent.Done():
 		// QEMU's end shows here too, and may show here first.
 		select {

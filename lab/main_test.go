@@ -9,8 +9,10 @@ import (
 	"os/exec"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"tandem/guest/agent"
 	"tandem/internal/testenv"
@@ -25,6 +27,7 @@ const machineVariable = "TANDEM_TEST_LAB_MACHINE"
 const (
 	fakeMachine   = "fake"
 	slowMachine   = "slow"   // never gets ready
+	deafMachine   = "deaf"   // hears nothing more after SIGUSR1
 	brokenMachine = "broken" // cannot be made
 	silentProgram = "silent" // not even a supervisor
 )
@@ -60,7 +63,7 @@ func bootFake(ctx context.Context, s *supervisor) (*machine, error) {
 	if os.Getenv(machineVariable) == brokenMachine {
 		return nil, errors.New("no flux capacitor")
 	}
-	m := &machine{kernel: "6.1.0-fake", errors: &tail{}, ended: make(chan struct{})}
+	m := &machine{kernel: "6.1.0-fake", errors: &tail{}, pulse: defaultPulse, ended: make(chan struct{})}
 	var err error
 	if m.console, err = newConsole(s.dir.file(consoleFile)); err != nil {
 		return nil, err
@@ -89,13 +92,37 @@ func bootFake(ctx context.Context, s *supervisor) (*machine, error) {
 		<-m.qemu.ended
 		there.Close()
 	}()
+	deaf := new(atomic.Bool)
 	server := &agent.Server{End: func(agent.Action) error { return m.qemu.process.Kill() }}
-	agents.Go(func() { _ = server.Serve(context.Background(), there) })
+	agents.Go(func() { _ = server.Serve(context.Background(), ear{there, deaf}) })
 	if m.agent, err = agent.NewClient(ctx, here); err != nil {
 		return nil, err
 	}
+	if os.Getenv(machineVariable) == deafMachine {
+		m.pulse = pulse{every: 50 * time.Millisecond, limit: 2 * time.Second}
+		usr1 := make(chan os.Signal, 1)
+		signal.Notify(usr1, syscall.SIGUSR1)
+		go func() {
+			<-usr1
+			deaf.Store(true)
+		}()
+	}
 	go m.watch()
 	return m, nil
+}
+
+// ear is a connection from which what comes is thrown away when deaf is set.
+type ear struct {
+	net.Conn
+	deaf *atomic.Bool
+}
+
+func (e ear) Read(p []byte) (int, error) {
+	n, err := e.Conn.Read(p)
+	for err == nil && e.deaf.Load() {
+		n, err = e.Conn.Read(p)
+	}
+	return n, err
 }
 
 // fakeLab gives options for a lab of the test's own, whose machine is of that kind. The lab is gone after the test.

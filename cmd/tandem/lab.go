@@ -15,7 +15,7 @@ func newLabCommand() *cobra.Command {
 		newLabShellCommand(),
 		newLabStatusCommand(),
 		newLabDownCommand(),
-		newLabSuperviseCommand(), newLabKeepCommand(),
+		newLabSuperviseCommand(),
 	)
 	cmd.Long = "The lab is a virtual machine that QEMU emulates, processor virtualization included, for where this machine has no\n" +
 		"KVM that could run Linux. It has this machine's files: what is written to them there stays there, apart from what\n" +
@@ -35,7 +35,7 @@ type labFlags struct {
 func addLabFlags(cmd *cobra.Command) *labFlags {
 	f := &labFlags{accel: newChoice(string(lab.Auto), string(lab.KVM), string(lab.TCG))}
 	flags := cmd.Flags()
-	flags.IntVar(&f.cpus, "cpus", 0, "number of vCPUs (default: this machine's, between 2 and 8; 1 for TCG before QEMU 8.1)")
+	flags.IntVar(&f.cpus, "cpus", 0, "number of vCPUs (default: this machine's, at most 8; 1 for TCG)")
 	flags.Var(&f.memory, "memory", "memory (default: half of what is free, at most 4G)")
 	flags.Var(f.accel, "accel", "how QEMU executes instructions; auto is KVM where it can nest, else TCG")
 	flags.StringVar(&f.kernel, "kernel", "", "boot the stored kernel `NAME` (default: the distribution's)")

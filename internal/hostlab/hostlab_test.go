@@ -122,14 +122,14 @@ func TestForLab(t *testing.T) {
 	c, _ := collect(t, hostStream)
 	packages := []string{"tandem/boot", "tandem/kvm", "tandem/vmm"}
 	got := forLab(c.results, func(pkg string) bool { return pkg == "tandem/kvm" }, packages)
-	want := []selection{{pkg: "tandem/kvm"}, {"tandem/vmm", []string{"TestBoot", "TestFlow"}}}
+	want := []selection{{"tandem/vmm", []string{"TestBoot", "TestFlow"}}, {pkg: "tandem/kvm"}} // the longest first
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("forLab = %v, want %v", got, want)
 	}
-	if p := got[0].pattern(); p != "." {
+	if p := got[1].pattern(); p != "." {
 		t.Errorf("pattern of all = %q", p)
 	}
-	if p := got[1].pattern(); p != "^(TestBoot|TestFlow)$" {
+	if p := got[0].pattern(); p != "^(TestBoot|TestFlow)$" {
 		t.Errorf("pattern = %q", p)
 	}
 }

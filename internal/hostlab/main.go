@@ -10,8 +10,10 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -127,37 +129,60 @@ func runOnHost(ctx context.Context, o options, packages []string) (map[testID]re
 	return c.results, err
 }
 
-// runInLab runs the selected packages one after the other: the lab has two slow processors, and tests that race for
-// them fail by their time limits.
-func runInLab(ctx context.Context, tandem string, selected []selection) (results map[testID]result, err error) {
-	if len(selected) == 0 {
-		return nil, nil
-	}
-	lab, err := startLab(ctx, tandem)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, lab.stop()) }()
-	results = make(map[testID]result)
+// maxLabs bounds the labs that run at the same time: each has up to 4 GiB of memory.
+const maxLabs = 4
+
+// runInLab runs the selected packages in as many labs as there are processors, as a lab whose processor is emulated has
+// one. In each it is one package after the other: tests that race for a slow processor fail by their time limits.
+func runInLab(ctx context.Context, tandem string, selected []selection) (map[testID]result, error) {
+	work := make(chan selection, len(selected))
 	for _, s := range selected {
-		c, err := lab.run(ctx, s)
-		if err != nil {
-			return nil, err
-		}
-		if c.failed() && !lab.up(ctx) {
-			// The machine under the tests broke: that tells nothing of them. If it was one of them, it does it again.
-			fmt.Printf("lab   went down under %s, which runs once more\n", s.pkg)
-			if c, err = lab.run(ctx, s); err != nil {
-				return nil, err
-			}
-		}
-		maps.Copy(results, c.results)
+		work <- s
 	}
-	return results, nil
+	close(work)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	results := make(map[testID]result)
+	var mu sync.Mutex
+	var labs sync.WaitGroup
+	var errs []error
+	for range min(runtime.NumCPU(), maxLabs, len(selected)) {
+		labs.Go(func() {
+			err := withLab(ctx, tandem, func(l lab) error {
+				for s := range work {
+					c, err := l.runTwice(ctx, s)
+					if err != nil {
+						return err
+					}
+					mu.Lock()
+					maps.Copy(results, c.results)
+					mu.Unlock()
+				}
+				return nil
+			})
+			if err != nil {
+				cancel(err)
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	labs.Wait()
+	return results, errors.Join(errs...)
 }
 
 // lab is a lab of this run's own, so that neither another run nor its user's lab is in the way.
 type lab struct{ tandem, dir string }
+
+// withLab gives f a lab, which is gone when it returns.
+func withLab(ctx context.Context, tandem string, f func(lab) error) error {
+	l, err := startLab(ctx, tandem)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(l), l.stop())
+}
 
 func startLab(ctx context.Context, tandem string) (lab, error) {
 	dir, err := os.MkdirTemp("", "tandem-lab")
@@ -183,6 +208,17 @@ func (l lab) command(ctx context.Context, verb string) *exec.Cmd {
 }
 
 func (l lab) environ() []string { return []string{"TANDEM_LAB_DIR=" + l.dir} }
+
+// runTwice runs tests of one package, and once more if the lab went down under them: the machine broke, and that tells
+// nothing of the tests. If it was one of them, it does it again.
+func (l lab) runTwice(ctx context.Context, s selection) (*collector, error) {
+	c, err := l.run(ctx, s)
+	if err != nil || !c.failed() || l.up(ctx) {
+		return c, err
+	}
+	fmt.Printf("lab   went down under %s, which runs once more\n", s.pkg)
+	return l.run(ctx, s)
+}
 
 // run runs tests of one package; a lab that is not up is started.
 func (l lab) run(ctx context.Context, s selection) (*collector, error) {

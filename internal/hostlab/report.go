@@ -122,8 +122,9 @@ func indent(text string) string {
 	return b.String()
 }
 
-// printPackage prints a line for a package that has ended, and what its failed tests had to say.
-func printPackage(w io.Writer, place string, p packageDone) {
+// printPackage prints a line for a package that has ended, and what its failed tests had to say, all
+// at once: packages in several labs end when they like.
+func printPackage(out io.Writer, place string, p packageDone) {
 	if p.empty {
 		return
 	}
@@ -134,10 +135,12 @@ func printPackage(w io.Writer, place string, p packageDone) {
 	if p.skipped > 0 {
 		more = fmt.Sprintf(", %d skipped", p.skipped)
 	}
+	w := new(strings.Builder)
 	fmt.Fprintf(w, "%-4s  %s  %s (%s%s)\n", place, word, p.name, p.took.Round(10*time.Millisecond), more)
 	for id, r := range p.results {
 		if id.Package == p.name && r.outcome == failed {
 			fmt.Fprintf(w, "\n      %s\n%s\n", id, indent(r.output))
 		}
 	}
+	_, _ = io.WriteString(out, w.String())
 }

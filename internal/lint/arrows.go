@@ -11,7 +11,7 @@ var arrows = map[string][]string{
 	"cmd":       {"flow", "lab", "vmm", "guest", "vhost", "virtio", "boot", "container", "network", "kvm"},
 	"examples":  {"flow", "lab", "vmm", "guest", "vhost", "virtio", "boot", "container", "network", "kvm"},
 	"flow":      {"lab", "vmm", "guest", "vhost", "virtio", "boot", "container", "network", "kvm"},
-	"lab":       {"guest", "boot", "kvm"},
+	"lab":       {"guest", "boot"},
 	"vmm":       {"vhost", "virtio", "boot", "container", "network", "kvm"},
 	"guest":     {"container", "network"},
 	"vhost":     {"virtio"},

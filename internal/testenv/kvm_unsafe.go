@@ -29,8 +29,13 @@ const (
 	kvmExitHLT = 5
 )
 
+// ioctl starts again when a signal interrupted it, such as those of the Go scheduler: KVM_CREATE_VM, too, may return
+// EINTR, as it waits for a thread of the kernel's that it made.
 func ioctl(f *os.File, request, argument uintptr) (uintptr, error) {
 	result, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), request, argument)
+	for errno == unix.EINTR {
+		result, _, errno = unix.Syscall(unix.SYS_IOCTL, f.Fd(), request, argument)
+	}
 	runtime.KeepAlive(f)
 	if errno != 0 {
 		return 0, fmt.Errorf("%s: ioctl %#x: %w", f.Name(), request, errno)
@@ -42,6 +47,9 @@ func ioctl(f *os.File, request, argument uintptr) (uintptr, error) {
 // object where it is until the kernel is done with it (unsafe.Pointer, rule 4).
 func ioctlObject[T any](f *os.File, request uintptr, object *T) error {
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), request, uintptr(unsafe.Pointer(object)))
+	for errno == unix.EINTR {
+		_, _, errno = unix.Syscall(unix.SYS_IOCTL, f.Fd(), request, uintptr(unsafe.Pointer(object)))
+	}
 	runtime.KeepAlive(f)
 	if errno != 0 {
 		return fmt.Errorf("%s: ioctl %#x: %w", f.Name(), request, errno)
@@ -57,8 +65,8 @@ type tinyGuest struct {
 	program  int    // its length
 }
 
-func newTinyGuest(system *os.File, program []byte) (g *tinyGuest, err error) {
-	g = &tinyGuest{program: len(program)}
+func newTinyGuest(system *os.File, program []byte) (_ *tinyGuest, err error) {
+	g := &tinyGuest{program: len(program)}
 	defer func() {
 		if err != nil {
 			g.close()
@@ -125,8 +133,8 @@ func (g *tinyGuest) run() (time.Duration, error) {
 	start := time.Now()
 	for {
 		_, err := ioctl(g.vcpu, kvmRun, 0)
-		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {
-			continue // a signal, such as the Go scheduler's
+		if errors.Is(err, unix.EAGAIN) {
+			continue
 		}
 		if err != nil {
 			return 0, err
