@@ -1,0 +1,2 @@
+// Package image keeps container images by their content, and lays their layers out ready to mount.
+package image
