@@ -36,12 +36,11 @@ func (g *guestRun) runCommand(ctx context.Context, line io.ReadWriteCloser) erro
 	limited, cancel := context.WithTimeout(ctx, powerOffLimit)
 	defer cancel()
 	// A guest that ends of its own accord takes the command with it. Then its end is what there is to tell.
-	ownEnd := errors.Is(client.Sync(limited), agent.ErrClosed)
-	ownEnd = errors.Is(client.PowerOff(limited), agent.ErrEnding) || ownEnd
-	var exit *agent.ExitError
-	if ownEnd && errors.As(commandErr, &exit) && exit.Signal != 0 {
+	if errors.Is(commandErr, agent.ErrEnding) {
 		return fmt.Errorf("%w: the guest ended", agent.ErrClosed)
 	}
+	_ = client.Sync(limited)     // these two fail if the guest ends first, and then
+	_ = client.PowerOff(limited) // there is no more to be done
 	return commandErr
 }
 

@@ -80,7 +80,9 @@ func (c *Client) wrap(operation string, err error) error {
 	case errors.Is(err, ttrpc.ErrClosed), c.mux.IsClosed():
 		err = ErrClosed
 	default:
-		if s, ok := status.FromError(err); ok {
+		if s, ok := status.FromError(err); ok && s.Code() == codes.FailedPrecondition {
+			err = ErrEnding
+		} else if ok {
 			err = remoteError{s.Message(), nil}
 		}
 	}
@@ -155,9 +157,6 @@ func (c *Client) Reboot(ctx context.Context) error {
 
 func (c *Client) end(ctx context.Context, operation string, action agentpb.Action) error {
 	_, err := c.agent.End(ctx, &agentpb.EndRequest{Action: action})
-	if status.Code(err) == codes.FailedPrecondition {
-		return fmt.Errorf("agent: %s: %w", operation, ErrEnding)
-	}
 	if err = c.wrap(operation, err); errors.Is(err, ErrClosed) {
 		return nil // the machine was faster than its answer
 	}

@@ -255,6 +255,7 @@ func (c *Cmd) closeStreams() {
 }
 
 // Wait waits for the command to end, and for its output to have been written. A status other than 0 is an *ExitError.
+// A command that was ended because the machine ends is ErrEnding.
 // When the Cmd's context ends first, the command is killed and the error is the context's.
 func (c *Cmd) Wait() error {
 	switch {

@@ -151,6 +151,9 @@ func (c *control) Wait(ctx context.Context, req *agentpb.WaitRequest) (*agentpb.
 		c.forget(command)
 	}()
 	s, u := command.exit.Status, command.exit.Usage
+	if ending := c.session.server.Ending; ending != nil && s.Signaled() && ending() {
+		return nil, status.Error(codes.FailedPrecondition, ErrEnding.Error())
+	}
 	answer := &agentpb.WaitResponse{
 		UserNs:   time.Duration(u.Utime.Nano()).Nanoseconds(),
 		SystemNs: time.Duration(u.Stime.Nano()).Nanoseconds(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -96,5 +97,22 @@ func TestKilledThenEnded(t *testing.T) {
 				t.Errorf("PowerOff = %v, the machine answered %v", end, answer)
 			}
 		})
+	}
+}
+
+// A signal that ends a command while the machine goes down is the machine's doing, and no status of the command's.
+func TestEndingMachineEndsCommands(t *testing.T) {
+	var ending atomic.Bool
+	c := connectOver(t, &Server{Ending: ending.Load}, socketLink)
+	run := func(script string) error { return c.Command(t.Context(), "sh", "-c", script).Run() }
+	if got := ExitStatus(run("kill -TERM $$")); got != 128+15 {
+		t.Errorf("killed in a machine that runs: status %d, want %d", got, 128+15)
+	}
+	ending.Store(true)
+	if err := run("kill -TERM $$"); !errors.Is(err, ErrEnding) {
+		t.Errorf("killed in a machine that ends: %v, want ErrEnding", err)
+	}
+	if got := ExitStatus(run("exit 7")); got != 7 {
+		t.Errorf("ended by itself in a machine that ends: status %d, want 7", got)
 	}
 }

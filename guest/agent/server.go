@@ -28,6 +28,10 @@ type Server struct {
 	Processes Processes
 	// End is asked to end the machine: it begins to, and returns. Nil refuses.
 	End func(Action) error
+	// Ending tells whether the machine is on its way down, by whosever wish: a command that a signal ends then was ended by
+	// that, and its client is told so, by ErrEnding, in place of a signal of which it could not know the reason. Nil is
+	// never.
+	Ending func() bool
 	// StepClock moves the machine's wall clock. Nil refuses, as befits an agent that runs on a machine of somebody else's.
 	StepClock func(by time.Duration) error
 

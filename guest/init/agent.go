@@ -21,7 +21,7 @@ const reopenInterval = time.Second
 
 // runAgent serves one session after another.
 func (p *pid1) runAgent(a *config.Agent) error {
-	server := &agent.Server{Env: p.env, Processes: p.processes, End: p.endFor, StepClock: stepClock}
+	server := &agent.Server{Env: p.env, Processes: p.processes, End: p.endFor, Ending: p.ending.Load, StepClock: stepClock}
 	if mountedAs(cgroupRoot, "cgroup2") {
 		server.Cgroup = agentCgroup
 	}

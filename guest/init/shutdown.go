@@ -15,7 +15,8 @@ const (
 	// termGrace is how long processes have to end when they are asked to, killGrace when they are not asked.
 	termGrace = 2 * time.Second
 	killGrace = 2 * time.Second
-	// drainGrace bounds the wait for the console's last bytes: perhaps nobody reads them.
+	// drainGrace bounds the wait for the console's next byte to leave: perhaps nobody reads them. A port that is emulated
+	// may take seconds for all of them.
 	drainGrace = time.Second
 )
 
@@ -102,8 +103,21 @@ func drainConsole() {
 		const wait = 1 // tcdrain(3): ioctl_tty(2), TCSBRK with an argument that is not 0
 		unix.IoctlSetInt(int(os.Stderr.Fd()), unix.TCSBRK, wait)
 	}()
-	select {
-	case <-drained:
-	case <-time.After(drainGrace):
+	look := time.NewTicker(drainGrace / 20)
+	defer look.Stop()
+	least, since := -1, time.Now()
+	for {
+		select {
+		case <-drained:
+			return
+		case <-look.C:
+		}
+		left, err := unix.IoctlGetInt(int(os.Stderr.Fd()), unix.TIOCOUTQ)
+		if err == nil && (left < least || least < 0) {
+			least, since = left, time.Now()
+		}
+		if time.Since(since) > drainGrace {
+			return
+		}
 	}
 }
