@@ -1,0 +1,214 @@
+package child
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// These block all signals for the time of a fork, and undo in the child what Go did to their handlers. They are the
+// runtime's, which keeps their names for those who fork by themselves.
+
+//go:linkname runtimeBeforeFork syscall.runtime_BeforeFork
+func runtimeBeforeFork()
+
+//go:linkname runtimeAfterFork syscall.runtime_AfterFork
+func runtimeAfterFork()
+
+//go:linkname runtimeAfterForkInChild syscall.runtime_AfterForkInChild
+func runtimeAfterForkInChild()
+
+// cloneArgs is struct clone_args, see clone3(2).
+type cloneArgs struct {
+	flags, pidFD, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
+}
+
+// instruction is a call as the child reads it.
+type instruction struct {
+	kind     kind
+	number   uint32 // what the parent is told, if it fails
+	nr       uintptr
+	args     [6]uintptr
+	regs     [6]bool // that the argument is a register's number
+	into     int     // register, or -1
+	handlers []branch
+	target   int // of a jump, or of an expectation that failed
+	expect   expect
+	store    store
+	ranges   []uint32
+}
+
+// branch is a handler whose label has become a place.
+type branch struct {
+	errno syscall.Errno
+	to    int
+}
+
+// machine is what the child runs. It is complete before the fork.
+type machine struct {
+	code   []instruction
+	regs   []uintptr
+	clone  cloneArgs
+	record record // what the child writes to its parent
+	ack    [1]byte
+}
+
+// record is what a child says to its parent, see process.go.
+type record struct {
+	kind   uint32
+	number uint32
+	value  uint32
+}
+
+const (
+	recordFailed uint32 = 1 + iota // value is an errno
+	recordSync                     // value is the sync's index
+	recordForked                   // value is the new process's number
+)
+
+// exitFailed is the child's exit status when a call failed.
+const exitFailed = 126
+
+// fork makes the child. In the parent it returns the child's number; in the child it doesn't.
+//
+//go:norace
+//go:nocheckptr
+func (m *machine) fork() (pid uintptr, errno syscall.Errno) {
+	runtimeBeforeFork()
+	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&m.clone)), unsafe.Sizeof(m.clone), 0)
+	if errno != 0 || pid != 0 {
+		runtimeAfterFork()
+		return pid, errno
+	}
+	runtimeAfterForkInChild()
+	m.run()
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, exitFailed, 0, 0)
+	}
+}
+
+// run is the child's life up to execve. It may neither allocate nor call anything that might: see doc.go.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (m *machine) run() {
+	pc := 0
+	for pc < len(m.code) {
+		in := &m.code[pc]
+		pc++
+		var errno syscall.Errno
+		switch in.kind {
+		case kindCall:
+			pc, errno = m.call(in, pc)
+		case kindJump:
+			pc = in.target
+		case kindSync:
+			errno = m.sync(in)
+		case kindFork:
+			errno = m.forkAgain(in)
+		case kindExpect:
+			if !in.expect.holds() {
+				errno = syscall.Errno(in.expect.errno)
+				if in.target >= 0 {
+					pc, errno = in.target, 0
+				}
+			}
+		case kindStore:
+			*(*uintptr)(in.store.at) = in.store.value
+		case kindCloseOthers:
+			for i := 0; i+1 < len(in.ranges) && errno == 0; i += 2 {
+				_, _, errno = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(in.ranges[i]), uintptr(in.ranges[i+1]), 0)
+			}
+		}
+		if errno != 0 {
+			m.say(recordFailed, in.number, uint32(errno))
+			return
+		}
+	}
+}
+
+// call does a system call, and returns where to go on.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (m *machine) call(in *instruction, pc int) (int, syscall.Errno) {
+	a := in.args
+	for i := range a {
+		if in.regs[i] {
+			a[i] = m.regs[a[i]]
+		}
+	}
+	r, _, errno := syscall.RawSyscall6(in.nr, a[0], a[1], a[2], a[3], a[4], a[5])
+	if errno == 0 {
+		if in.into >= 0 {
+			m.regs[in.into] = r
+		}
+		return pc, 0
+	}
+	for i := range in.handlers {
+		if in.handlers[i].errno == errno {
+			return in.handlers[i].to, 0
+		}
+	}
+	return pc, errno
+}
+
+// say tells the parent something.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (m *machine) say(kind, number, value uint32) syscall.Errno {
+	m.record = record{kind, number, value}
+	_, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, m.regs[statusReg], uintptr(unsafe.Pointer(&m.record)),
+		unsafe.Sizeof(m.record), unix.MSG_NOSIGNAL, 0, 0)
+	return errno
+}
+
+// sync waits for one byte of the parent's. The end of the connection is the parent's end.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (m *machine) sync(in *instruction) syscall.Errno {
+	if errno := m.say(recordSync, in.number, uint32(in.nr)); errno != 0 {
+		return errno
+	}
+	n, _, errno := syscall.RawSyscall(unix.SYS_READ, m.regs[statusReg], uintptr(unsafe.Pointer(&m.ack)), 1)
+	if errno == 0 && n != 1 {
+		return syscall.ECANCELED
+	}
+	return errno
+}
+
+// forkAgain makes a sibling that goes on in this process's place.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (m *machine) forkAgain(in *instruction) syscall.Errno {
+	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, unix.CLONE_PARENT|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno != 0 || pid == 0 {
+		return errno
+	}
+	m.say(recordForked, in.number, uint32(pid))
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+	}
+}
+
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (e *expect) holds() bool {
+	var v uint64
+	if e.size == 4 {
+		v = uint64(*(*uint32)(e.at))
+	} else {
+		v = *(*uint64)(e.at)
+	}
+	return v&e.mask == e.want
+}

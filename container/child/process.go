@@ -1,0 +1,162 @@
+package child
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is a child that was started. Its methods are for one goroutine at a time.
+type Process struct {
+	// PID is the child's number in the parent's PID namespace. It changes when the program forks again.
+	PID int
+
+	program *Program
+	pidFD   *os.File
+	status  *os.File
+}
+
+// StepError is the child's failure: the call that failed, and why.
+type StepError struct {
+	Phase  string // such as "mount proc on /proc"
+	Op     string // the system call
+	Object string
+	Number int // from 1, as the printed program counts
+	Total  int
+	Err    error // an errno
+}
+
+func (e *StepError) Error() string {
+	what := e.Op
+	if e.Object != "" {
+		what += " " + e.Object
+	}
+	if e.Phase != "" {
+		what = e.Phase + ": " + what
+	}
+	return fmt.Sprintf("%s: %v (step %d of %d)", what, e.Err, e.Number, e.Total)
+}
+
+func (e *StepError) Unwrap() error { return e.Err }
+
+// Next waits until the child stands at a sync, and returns the sync's name; or until it has executed its program's file,
+// which is io.EOF. A call that failed is a *StepError. A child that died without a word is ErrDied.
+func (p *Process) Next(ctx context.Context) (sync string, err error) {
+	stop := context.AfterFunc(ctx, func() { p.status.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var buf [12]byte
+	for {
+		n, err := p.status.Read(buf[:])
+		switch {
+		case ctx.Err() != nil:
+			return "", context.Cause(ctx)
+		case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):
+			return "", io.EOF
+		case err != nil:
+			return "", err
+		case n != len(buf):
+			return "", fmt.Errorf("child: %d bytes from process %d, want %d", n, p.PID, len(buf))
+		}
+		number, value := binary.LittleEndian.Uint32(buf[4:]), binary.LittleEndian.Uint32(buf[8:])
+		switch kind := binary.LittleEndian.Uint32(buf[:]); kind {
+		case recordFailed:
+			return "", p.program.stepError(int(number), syscall.Errno(value))
+		case recordSync:
+			if int(value) >= len(p.program.syncs) {
+				return "", fmt.Errorf("child: process %d stands at sync %d of %d", p.PID, value, len(p.program.syncs))
+			}
+			return p.program.syncs[value], nil
+		case recordForked:
+			if err := p.follow(int(value)); err != nil {
+				return "", err
+			}
+		default:
+			return "", fmt.Errorf("child: record of kind %d from process %d", kind, p.PID)
+		}
+	}
+}
+
+// follow takes the process that the child has made for the child. The first one is gone by then, or soon.
+func (p *Process) follow(pid int) error {
+	old := p.pidFD
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("child: pidfd_open %d: %w", pid, err)
+	}
+	p.PID, p.pidFD = pid, os.NewFile(uintptr(fd), "pidfd")
+	defer old.Close()
+	return wait(old, nil)
+}
+
+// Go lets a child go on that stands at a sync.
+func (p *Process) Go() error {
+	_, err := p.status.Write([]byte{1})
+	return err
+}
+
+// PIDFD is a descriptor of the process, see pidfd_open(2). It is the Process's.
+func (p *Process) PIDFD() *os.File { return p.pidFD }
+
+// Status is the parent's end of the connection. Closing it while the child stands at a sync ends the child.
+func (p *Process) Status() *os.File { return p.status }
+
+// Signal sends the child a signal. One that has ended is os.ErrProcessDone.
+func (p *Process) Signal(s syscall.Signal) error {
+	err := unix.PidfdSendSignal(int(p.pidFD.Fd()), s, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return os.NewSyscallError("pidfd_send_signal", err)
+}
+
+// Kill ends the child, if it has not ended yet, and reaps it.
+func (p *Process) Kill() error {
+	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	_, err := p.Wait()
+	return err
+}
+
+// Wait waits for the child's end, and reaps it.
+func (p *Process) Wait() (syscall.WaitStatus, error) {
+	var info unix.Siginfo
+	if err := wait(p.pidFD, &info); err != nil {
+		return 0, err
+	}
+	return waitStatus(&info), nil
+}
+
+// Close forgets the process. It goes on, unless it stands at a sync.
+func (p *Process) Close() error { return errors.Join(p.status.Close(), p.pidFD.Close()) }
+
+func wait(pidFD *os.File, info *unix.Siginfo) error {
+	for {
+		err := unix.Waitid(unix.P_PIDFD, int(pidFD.Fd()), info, unix.WEXITED, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		return os.NewSyscallError("waitid", err)
+	}
+}
+
+// stepError names the call of that number.
+func (p *Program) stepError(number int, errno syscall.Errno) error {
+	n := 0
+	for i, c := range p.calls {
+		if c.quiet {
+			continue
+		}
+		if n++; n == number {
+			return &StepError{p.phaseOf(i), c.op, c.object, number, p.Len(), errno}
+		}
+	}
+	return fmt.Errorf("child: step %d of %d: %w", number, p.Len(), errno)
+}

@@ -1,0 +1,271 @@
+package child
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/internal/plan"
+)
+
+// Program is what a child is to do, in order. It is made by one goroutine. A program can be started once.
+type Program struct {
+	phases []phase
+	calls  []*Call
+	labels []int // the index of the call that a label stands before, -1 while unbound
+	keep   []any // what addresses in arguments point at
+	files  []int // the parent's descriptors that it uses
+	regs   int
+	syncs  []string
+	errs   []error
+}
+
+type phase struct {
+	name  string
+	first int // index of its first call
+}
+
+// New makes an empty program.
+func New() *Program { return &Program{regs: firstReg} }
+
+// Reg is a register. It holds what a call returned.
+type Reg int
+
+const (
+	statusReg Reg = iota // the child's end of the socket to its parent
+	firstReg      = 1
+)
+
+// Reg gives a register that nobody uses yet.
+func (p *Program) Reg() Reg {
+	p.regs++
+	return Reg(p.regs - 1)
+}
+
+func (r Reg) String() string {
+	if r == statusReg {
+		return "status"
+	}
+	return fmt.Sprintf("r%d", int(r))
+}
+
+// Arg is one argument of a call.
+type Arg struct {
+	name   string
+	value  uintptr
+	isReg  bool
+	show   any // what is printed, or the value
+	hidden bool
+}
+
+// Label is a place in a program that calls may go on at.
+type Label int
+
+// handler tells where a call goes on that fails with errno.
+type handler struct {
+	errno unix.Errno
+	to    Label
+}
+
+// next is the label of the call that follows.
+const next Label = -1
+
+// kind tells calls from what the interpreter does by itself.
+type kind uint8
+
+const (
+	kindCall kind = iota
+	kindJump
+	kindSync
+	kindFork
+	kindExpect
+	kindStore
+	kindCloseOthers
+	kindNote // done by the stub
+)
+
+// Call is one system call of a program, or something the child does between two.
+type Call struct {
+	kind     kind
+	op       string
+	object   string
+	why      string
+	nr       uintptr
+	args     []Arg
+	into     Reg // -1: the result is dropped
+	handlers []handler
+	target   Label    // of a jump
+	expect   expect   // of an expectation
+	store    store    // of a store
+	sync     int      // of a sync, its index
+	ranges   []uint32 // of closing others
+	stub     *stub    // what execveat executes
+	quiet    bool     // not part of the printed plan
+}
+
+// Phase begins a phase: the calls added from now on serve the one purpose that it names, such as "mount proc on /proc".
+// A failed call's error begins with it.
+func (p *Program) Phase(format string, args ...any) {
+	p.phases = append(p.phases, phase{fmt.Sprintf(format, args...), len(p.calls)})
+}
+
+// Call adds a system call. The object is what it is about, for people; args are at most six.
+func (p *Program) Call(op string, nr uintptr, object, why string, args ...Arg) *Call {
+	c := &Call{op: op, nr: nr, object: object, why: why, args: args, into: -1}
+	if len(args) > 6 {
+		p.fail("%s: %d arguments, a system call has at most 6", op, len(args))
+	}
+	p.calls = append(p.calls, c)
+	return c
+}
+
+// Into keeps the call's result in a register.
+func (c *Call) Into(r Reg) *Call {
+	c.into = r
+	return c
+}
+
+// Accept goes on with the next call if this one fails with one of these errors.
+func (c *Call) Accept(errnos ...unix.Errno) *Call {
+	for _, e := range errnos {
+		c.handlers = append(c.handlers, handler{e, next})
+	}
+	return c
+}
+
+// Else goes on at the label if the call fails with errno.
+func (c *Call) Else(errno unix.Errno, to Label) *Call {
+	c.handlers = append(c.handlers, handler{errno, to})
+	return c
+}
+
+// Label makes a label, which Bind gives its place.
+func (p *Program) Label() Label {
+	p.labels = append(p.labels, -1)
+	return Label(len(p.labels) - 1)
+}
+
+// Bind puts the label before the call that is added next.
+func (p *Program) Bind(l Label) { p.labels[l] = len(p.calls) }
+
+// Jump goes on at the label.
+func (p *Program) Jump(to Label) {
+	p.calls = append(p.calls, &Call{kind: kindJump, op: "jump", target: to, into: -1, quiet: true})
+}
+
+// Sync tells the parent that the child has come here, and waits until the parent lets it go on.
+func (p *Program) Sync(name, why string) {
+	p.syncs = append(p.syncs, name)
+	p.calls = append(p.calls, &Call{kind: kindSync, op: "sync", object: name, why: why, sync: len(p.syncs) - 1, into: -1})
+}
+
+// Fork goes on in another child of the same parent, which takes this one's place: as only a new process is in a PID
+// namespace that its maker has joined. The parent is told its number.
+func (p *Program) Fork(why string) {
+	p.calls = append(p.calls, &Call{kind: kindFork, op: "clone", object: "CLONE_PARENT", why: why, into: -1})
+}
+
+// fail puts down an error of the program's making. Start and Err return them.
+func (p *Program) fail(format string, args ...any) {
+	p.errs = append(p.errs, fmt.Errorf("child: "+format, args...))
+}
+
+// Err returns what is wrong with the program so far: text with a NUL byte, say.
+func (p *Program) Err() error { return errors.Join(p.errs...) }
+
+// check finds what only a whole program can be asked.
+func (p *Program) check() error {
+	for l, at := range p.labels {
+		if at < 0 {
+			p.fail("label %d has no place", l)
+		}
+	}
+	if n := len(p.calls); n == 0 || p.calls[n-1].op != "exit_group" && p.calls[n-1].kind != kindNote {
+		p.fail("the program does not end")
+	}
+	return p.Err()
+}
+
+// Len is the number of calls that are printed.
+func (p *Program) Len() int {
+	n := 0
+	for _, c := range p.calls {
+		if !c.quiet {
+			n++
+		}
+	}
+	return n
+}
+
+// number is what a call is known by: its place among those that are printed, from 1.
+func (p *Program) number(index int) int {
+	n := 0
+	for _, c := range p.calls[:min(index+1, len(p.calls))] {
+		if !c.quiet {
+			n++
+		}
+	}
+	return max(n, 1)
+}
+
+// Phases is the program as a plan's phases, to be printed.
+func (p *Program) Phases() []plan.Phase {
+	var phases []plan.Phase
+	starts := p.phases
+	if len(starts) == 0 || starts[0].first > 0 {
+		starts = slices.Insert(slices.Clone(starts), 0, phase{"", 0})
+	}
+	for i, ph := range starts {
+		end := len(p.calls)
+		if i+1 < len(starts) {
+			end = starts[i+1].first
+		}
+		out := plan.Phase{Name: ph.name}
+		for _, c := range p.calls[ph.first:end] {
+			if !c.quiet {
+				out.Steps = append(out.Steps, c.step())
+			}
+		}
+		if len(out.Steps) > 0 {
+			phases = append(phases, out)
+		}
+	}
+	return phases
+}
+
+// step is the call as a step that is only told of.
+func (c *Call) step() plan.Step {
+	s := plan.Step{Op: c.op, Object: c.object, Why: c.why}
+	for _, a := range c.args {
+		if !a.hidden {
+			s.Args = append(s.Args, plan.A(a.name, a.shown()))
+		}
+	}
+	if c.into >= 0 {
+		s.Args = append(s.Args, plan.A("->", c.into))
+	}
+	return s
+}
+
+func (a Arg) shown() any {
+	switch {
+	case a.isReg:
+		return Reg(a.value).String()
+	case a.show != nil:
+		return a.show
+	}
+	return int(a.value)
+}
+
+// phaseOf is the name of a call's phase.
+func (p *Program) phaseOf(index int) string {
+	name := ""
+	for _, ph := range p.phases {
+		if ph.first <= index {
+			name = ph.name
+		}
+	}
+	return name
+}
