@@ -61,6 +61,9 @@ type record struct {
 	value  uint32
 }
 
+// recordSize is a record's size in bytes.
+const recordSize = uint32(unsafe.Sizeof(record{}))
+
 const (
 	recordFailed uint32 = 1 + iota // value is an errno
 	recordSync                     // value is the sync's index

@@ -96,13 +96,12 @@ type Call struct {
 	args     []Arg
 	into     Reg // -1: the result is dropped
 	handlers []handler
-	target   Label    // of a jump
-	expect   expect   // of an expectation
-	store    store    // of a store
-	sync     int      // of a sync, its index
-	ranges   []uint32 // of closing others
-	stub     *stub    // what execveat executes
-	quiet    bool     // not part of the printed plan
+	target   Label  // of a jump
+	expect   expect // of an expectation
+	store    store  // of a store
+	sync     int    // of a sync, its index
+	stub     *stub  // what execveat executes
+	quiet    bool   // not part of the printed plan
 }
 
 // Phase begins a phase: the calls added from now on serve the one purpose that it names, such as "mount proc on /proc".
@@ -197,17 +196,6 @@ func (p *Program) Len() int {
 		}
 	}
 	return n
-}
-
-// number is what a call is known by: its place among those that are printed, from 1.
-func (p *Program) number(index int) int {
-	n := 0
-	for _, c := range p.calls[:min(index+1, len(p.calls))] {
-		if !c.quiet {
-			n++
-		}
-	}
-	return max(n, 1)
 }
 
 // Phases is the program as a plan's phases, to be printed.

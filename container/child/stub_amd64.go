@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,7 +75,7 @@ func (s stub) code() []byte {
 	b.WriteByte(0x51) // push rcx
 	word(edi, uint32(s.fd))
 	b.Write([]byte{0x48, 0x89, 0xe6}) // mov rsi, rsp
-	word(edx, uint32(unsafe.Sizeof(record{})))
+	word(edx, recordSize)
 	b.Write([]byte{0x41, 0xba}) // mov r10d, imm32
 	binary.Write(&b, binary.LittleEndian, uint32(unix.MSG_NOSIGNAL))
 	b.Write([]byte{0x45, 0x31, 0xc0, 0x45, 0x31, 0xc9}) // xor r8d, r8d; xor r9d, r9d
