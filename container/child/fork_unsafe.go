@@ -59,6 +59,7 @@ type record struct {
 	kind   uint32
 	number uint32
 	value  uint32
+	extra  uint32 // of a sync: what a register holds
 }
 
 // recordSize is a record's size in bytes.
@@ -107,6 +108,8 @@ func (m *machine) run() {
 			pc, errno = m.call(in, pc)
 		case kindJump:
 			pc = in.target
+		case kindMove:
+			m.regs[in.into] = in.args[0]
 		case kindSync:
 			errno = m.sync(in)
 		case kindFork:
@@ -126,7 +129,7 @@ func (m *machine) run() {
 			}
 		}
 		if errno != 0 {
-			m.say(recordFailed, in.number, uint32(errno))
+			m.say(recordFailed, in.number, uint32(errno), 0)
 			return
 		}
 	}
@@ -164,10 +167,10 @@ func (m *machine) call(in *instruction, pc int) (int, syscall.Errno) {
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func (m *machine) say(kind, number, value uint32) syscall.Errno {
-	m.record = record{kind, number, value}
-	_, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, m.regs[statusReg], uintptr(unsafe.Pointer(&m.record)),
-		unsafe.Sizeof(m.record), unix.MSG_NOSIGNAL, 0, 0)
+func (m *machine) say(kind, number, value, extra uint32) syscall.Errno {
+	m.record = record{kind, number, value, extra}
+	_, _, errno := syscall.RawSyscall(unix.SYS_WRITE, m.regs[statusReg], uintptr(unsafe.Pointer(&m.record)),
+		unsafe.Sizeof(m.record))
 	return errno
 }
 
@@ -177,7 +180,11 @@ func (m *machine) say(kind, number, value uint32) syscall.Errno {
 //go:norace
 //go:nocheckptr
 func (m *machine) sync(in *instruction) syscall.Errno {
-	if errno := m.say(recordSync, in.number, uint32(in.nr)); errno != 0 {
+	extra := uint32(0)
+	if in.into >= 0 {
+		extra = uint32(m.regs[in.into])
+	}
+	if errno := m.say(recordSync, in.number, uint32(in.nr), extra); errno != 0 {
 		return errno
 	}
 	n, _, errno := syscall.RawSyscall(unix.SYS_READ, m.regs[statusReg], uintptr(unsafe.Pointer(&m.ack)), 1)
@@ -197,7 +204,7 @@ func (m *machine) forkAgain(in *instruction) syscall.Errno {
 	if errno != 0 || pid == 0 {
 		return errno
 	}
-	m.say(recordForked, in.number, uint32(pid))
+	m.say(recordForked, in.number, uint32(pid), 0)
 	for {
 		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 	}

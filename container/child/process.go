@@ -21,7 +21,27 @@ type Process struct {
 	program *Program
 	pidFD   *os.File
 	status  *os.File
+	value   uint32
 }
+
+// ReadFailure reads what a child has told to the file of MoveStatus, which is at its end: nil if the child has executed
+// its command. Whoever reads it need not be the one who made the program, so the failed call has no name, only a number.
+func ReadFailure(r io.Reader) (*StepError, error) {
+	var buf [recordSize]byte
+	n, err := io.ReadFull(r, buf[:])
+	switch {
+	case err == io.EOF:
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("child: %d bytes of a record: %w", n, err)
+	}
+	return &StepError{
+		Op: "execve", Number: int(binary.LittleEndian.Uint32(buf[4:])), Err: syscall.Errno(binary.LittleEndian.Uint32(buf[8:])),
+	}, nil
+}
+
+// Value is what the register of the last SyncValue held.
+func (p *Process) Value() int { return int(p.value) }
 
 // StepError is the child's failure: the call that failed, and why.
 type StepError struct {
@@ -51,7 +71,7 @@ func (e *StepError) Unwrap() error { return e.Err }
 func (p *Process) Next(ctx context.Context) (sync string, err error) {
 	stop := context.AfterFunc(ctx, func() { p.status.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	var buf [12]byte
+	var buf [recordSize]byte
 	for {
 		n, err := p.status.Read(buf[:])
 		switch {
@@ -72,6 +92,7 @@ func (p *Process) Next(ctx context.Context) (sync string, err error) {
 			if int(value) >= len(p.program.syncs) {
 				return "", fmt.Errorf("child: process %d stands at sync %d of %d", p.PID, value, len(p.program.syncs))
 			}
+			p.value = binary.LittleEndian.Uint32(buf[12:])
 			return p.program.syncs[value], nil
 		case recordForked:
 			if err := p.follow(int(value)); err != nil {

@@ -79,6 +79,7 @@ const (
 	kindCall kind = iota
 	kindJump
 	kindSync
+	kindMove
 	kindFork
 	kindExpect
 	kindStore
@@ -158,6 +159,18 @@ func (p *Program) Jump(to Label) {
 func (p *Program) Sync(name, why string) {
 	p.syncs = append(p.syncs, name)
 	p.calls = append(p.calls, &Call{kind: kindSync, op: "sync", object: name, why: why, sync: len(p.syncs) - 1, into: -1})
+}
+
+// SyncValue is Sync, and tells the parent what a register holds, see [Process.Value].
+func (p *Program) SyncValue(name, why string, r Reg) {
+	p.Sync(name, why)
+	p.calls[len(p.calls)-1].into = r
+}
+
+// MoveStatus makes a file of the parent's what the child tells its failures to from now on, in place of the socket: a
+// pipe, say, that whoever lets it go on later has opened. There can be no sync after it.
+func (p *Program) MoveStatus(file Arg) {
+	p.calls = append(p.calls, &Call{kind: kindMove, op: "move", args: []Arg{file}, into: statusReg, quiet: true})
 }
 
 // Fork goes on in another child of the same parent, which takes this one's place: as only a new process is in a PID

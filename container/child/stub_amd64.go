@@ -16,7 +16,7 @@ import (
 //	fcntl(FD, F_SETFD, FD_CLOEXEC)                        the socket to the parent: a successful execve closes it
 //	seccomp(SECCOMP_SET_MODE_FILTER, FLAGS, &fprog)       if it carries a filter
 //	execve(argv[0], &argv[1], envp)                       the first argument is the path
-//	sendto(FD, {recordFailed, NUMBER, errno}, 12, ...)    if that failed
+//	write(FD, {recordFailed, NUMBER, errno, 0}, 16)       if that failed
 //	exit_group(126)
 type stub struct {
 	fd     int          // FD
@@ -76,10 +76,7 @@ func (s stub) code() []byte {
 	word(edi, uint32(s.fd))
 	b.Write([]byte{0x48, 0x89, 0xe6}) // mov rsi, rsp
 	word(edx, recordSize)
-	b.Write([]byte{0x41, 0xba}) // mov r10d, imm32
-	binary.Write(&b, binary.LittleEndian, uint32(unix.MSG_NOSIGNAL))
-	b.Write([]byte{0x45, 0x31, 0xc0, 0x45, 0x31, 0xc9}) // xor r8d, r8d; xor r9d, r9d
-	word(eax, unix.SYS_SENDTO)
+	word(eax, unix.SYS_WRITE)
 	b.Write([]byte{0x0f, 0x05})
 	word(edi, exitFailed)
 	word(eax, unix.SYS_EXIT_GROUP)
