@@ -187,6 +187,15 @@ func (m *machine) sync(in *instruction) syscall.Errno {
 	if errno := m.say(recordSync, in.number, uint32(in.nr), extra); errno != 0 {
 		return errno
 	}
+	return m.await()
+}
+
+// await waits until the parent lets the child go on.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (m *machine) await() syscall.Errno {
 	n, _, errno := syscall.RawSyscall(unix.SYS_READ, m.regs[statusReg], uintptr(unsafe.Pointer(&m.ack)), 1)
 	if errno == 0 && n != 1 {
 		return syscall.ECANCELED
@@ -201,8 +210,11 @@ func (m *machine) sync(in *instruction) syscall.Errno {
 //go:nocheckptr
 func (m *machine) forkAgain(in *instruction) syscall.Errno {
 	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, unix.CLONE_PARENT|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
-	if errno != 0 || pid == 0 {
+	if errno != 0 {
 		return errno
+	}
+	if pid == 0 {
+		return m.await() // the parent has to know of this process before it hears from it
 	}
 	m.say(recordForked, in.number, uint32(pid), 0)
 	for {

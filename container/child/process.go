@@ -113,7 +113,10 @@ func (p *Process) follow(pid int) error {
 	}
 	p.PID, p.pidFD = pid, os.NewFile(uintptr(fd), "pidfd")
 	defer old.Close()
-	return wait(old, nil)
+	if err := wait(old, nil); err != nil {
+		return err
+	}
+	return p.Go()
 }
 
 // Go lets a child go on that stands at a sync.

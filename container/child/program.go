@@ -3,6 +3,7 @@ package child
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -58,6 +59,19 @@ type Arg struct {
 	isReg  bool
 	show   any // what is printed, or the value
 	hidden bool
+	late   *late
+}
+
+// late is a file that is opened when the program starts.
+type late struct {
+	open func() (*os.File, error)
+	file *os.File
+}
+
+// Late is a descriptor of a file that open opens when the program is started, and that is closed in the parent when the
+// child is there: so that making a program, and printing it, opens nothing. The argument may be used in several calls.
+func (p *Program) Late(name, show string, open func() (*os.File, error)) Arg {
+	return Arg{name: name, show: show, late: &late{open: open}}
 }
 
 // Label is a place in a program that calls may go on at.

@@ -31,25 +31,10 @@ func (p *Program) Start(o Options) (*Process, error) {
 		return nil, err
 	}
 	// SEQPACKET: a record is one message, and comes whole.
-	var stubs []*os.File
-	defer func() {
-		for _, f := range stubs {
-			f.Close()
-		}
-	}()
-	lowest := 3
-	for i, c := range p.calls {
-		if c.stub == nil {
-			continue
-		}
-		lowest = max(lowest, c.stub.fd+1) // neither file may be where the stub wants its socket
-		f, err := c.stub.file(lowest)
-		if err != nil {
-			return nil, err
-		}
-		stubs = append(stubs, f)
-		m.code[i+1].args[0] = f.Fd()
-		p.files = append(p.files, int(f.Fd()))
+	defer p.closeLate()
+	lowest, err := p.openLate(m)
+	if err != nil {
+		return nil, err
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -86,6 +71,42 @@ func (p *Program) Start(o Options) (*Process, error) {
 	return &Process{
 		PID: pid, program: p, pidFD: os.NewFile(uintptr(*pidFD), "pidfd"), status: os.NewFile(uintptr(pair[0]), "child"),
 	}, nil
+}
+
+// openLate opens the files that the program wants open when it starts. The number returned is the lowest that a file of
+// the program's may have which is still needed when the stub is executed: it wants its socket below that.
+func (p *Program) openLate(m *machine) (lowest int, err error) {
+	lowest = 3
+	for i, c := range p.calls {
+		if c.stub != nil {
+			lowest = max(lowest, c.stub.fd+1)
+			l := &c.args[0]
+			l.late = &late{open: func() (*os.File, error) { return c.stub.file(c.stub.fd + 1) }}
+		}
+		for j, a := range c.args {
+			if a.late == nil {
+				continue
+			}
+			if a.late.file == nil {
+				if a.late.file, err = a.late.open(); err != nil {
+					return 0, fmt.Errorf("%s: %w", c.op, err)
+				}
+				p.files = append(p.files, int(a.late.file.Fd()))
+			}
+			m.code[i+1].args[j] = a.late.file.Fd()
+		}
+	}
+	return lowest, nil
+}
+
+func (p *Program) closeLate() {
+	for _, c := range p.calls {
+		for _, a := range c.args {
+			if a.late != nil && a.late.file != nil {
+				a.late.file.Close() // a second time is no harm
+			}
+		}
+	}
 }
 
 // start forks, on a thread of its own if something has to be done to it before.
