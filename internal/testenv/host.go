@@ -30,6 +30,13 @@ func checkProgram(name string) func() error {
 	}
 }
 
+func checkFile(path string) func() error {
+	return func() error {
+		_, err := os.Stat(path)
+		return err
+	}
+}
+
 func checkOpen(path string) func() error {
 	return func() error {
 		f, err := os.OpenFile(path, os.O_RDWR|unix.O_CLOEXEC, 0)

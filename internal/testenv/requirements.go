@@ -23,7 +23,11 @@ var (
 	Fentry  = requirement("fentry", checkFentry)
 	Kprobes = requirement("kprobes", checkKprobes)
 
+	IA32 = requirement("ia32", checkFile("/proc/sys/abi/vsyscall32"))
+
 	GCC         = requirement("gcc", checkProgram("gcc"))
+	LibSeccomp  = requirement("libseccomp", checkFile("/usr/include/seccomp.h"))
+	LinuxUAPI   = requirement("linux-uapi", checkFile("/usr/include/x86_64-linux-gnu/asm/unistd_x32.h"))
 	IASL        = requirement("iasl", checkProgram("iasl"))
 	CPIO        = requirement("cpio", checkProgram("cpio"))
 	Strace      = requirement("strace", checkProgram("strace"))
