@@ -1,6 +1,7 @@
 package child
 
 import (
+	"fmt"
 	"strings"
 	"unsafe"
 
@@ -96,4 +97,14 @@ func (p *Program) storeWord(at *uintptr, value uintptr) {
 	p.calls = append(p.calls, &Call{
 		kind: kindStore, op: "store", into: -1, quiet: true, store: store{unsafe.Pointer(at), value},
 	})
+}
+
+// Filter is the address of a struct sock_fprog.
+func (p *Program) Filter(name string, program []unix.SockFilter) Arg {
+	if len(program) == 0 {
+		p.fail("a filter of no instructions")
+		return Arg{name: name}
+	}
+	fprog := &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	return pointer(p, name, fprog, fmt.Sprintf("%d instructions", len(program)))
 }

@@ -198,6 +198,13 @@ func (p *Program) fail(format string, args ...any) {
 	p.errs = append(p.errs, fmt.Errorf("child: "+format, args...))
 }
 
+// Check puts down an error, if it is one, of making something that the program needs. Start returns it.
+func (p *Program) Check(err error) {
+	if err != nil {
+		p.errs = append(p.errs, err)
+	}
+}
+
 // Err returns what is wrong with the program so far: text with a NUL byte, say.
 func (p *Program) Err() error { return errors.Join(p.errs...) }
 
