@@ -117,6 +117,9 @@ func Status(ctx context.Context, o Options) (State, error) {
 		return State{}, fmt.Errorf("lab: status: %w", err)
 	}
 	conn, state, err := dir.dial(ctx, wantState)
+	if errors.Is(err, errGone) {
+		err = ErrNotRunning // it ended before it could answer
+	}
 	if err != nil {
 		return State{}, fmt.Errorf("lab: status: %w", err)
 	}
