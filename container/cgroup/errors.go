@@ -55,6 +55,11 @@ func (e *MissingError) Error() string {
 // Is makes every MissingError an ErrNotSupported.
 func (e *MissingError) Is(target error) bool { return target == ErrNotSupported }
 
+// notMounted is for what is asked of a group that has no hierarchy for it.
+func notMounted(controller, field string) error {
+	return &MissingError{controller, field, "no cgroup hierarchy that is mounted here has it"}
+}
+
 func invalid(field string, value any, format string, args ...any) error {
 	return &FieldError{field, value, fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))}
 }

@@ -23,6 +23,8 @@ type Hierarchy struct {
 	Version int
 	// Mount is the folder on which it is mounted.
 	Mount string
+	// Root is the group that Mount shows: "/", or one below it if a part of the hierarchy is bound there. Empty is "/".
+	Root string
 	// Controllers are those attached to it. In version 2, those that its topmost group offers.
 	Controllers []string
 	// Name is that of a hierarchy of version 1 with a name in place of controllers: "systemd".
@@ -31,7 +33,7 @@ type Hierarchy struct {
 	Self string
 }
 
-// key is the name by which runtimes save the path of a group in this hierarchy, one for each controller.
+// keys are the names by which runtimes save the path of a group in this hierarchy, one for each controller.
 func (h Hierarchy) keys() []string {
 	switch {
 	case h.Version == 2:

@@ -60,7 +60,7 @@ func checkComponents(p string) error {
 func checkName(name string) error {
 	switch {
 	case name == "..":
-		return fmt.Errorf("%w: leads up and out with ..", ErrInvalid)
+		return fmt.Errorf("%w: has .. in it, which leads up and out", ErrInvalid)
 	case len(name) > maxName:
 		return fmt.Errorf("%w: a name of %d bytes, the file system allows %d", ErrInvalid, len(name), maxName)
 	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
