@@ -123,6 +123,10 @@ func (m *machine) run() {
 			}
 		case kindStore:
 			*(*uintptr)(in.store.at) = in.store.value
+		case kindStoreReg:
+			*(*uintptr)(in.store.at) = m.regs[in.store.value]
+		case kindLoad:
+			m.regs[in.into] = uintptr(in.expect.word() & in.expect.mask)
 		case kindCloseOthers:
 			for i := 0; i+1 < len(in.ranges) && errno == 0; i += 2 {
 				_, _, errno = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(in.ranges[i]), uintptr(in.ranges[i+1]), 0)
@@ -225,12 +229,14 @@ func (m *machine) forkAgain(in *instruction) syscall.Errno {
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func (e *expect) holds() bool {
-	var v uint64
+func (e *expect) holds() bool { return e.word()&e.mask == e.want }
+
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (e *expect) word() uint64 {
 	if e.size == 4 {
-		v = uint64(*(*uint32)(e.at))
-	} else {
-		v = *(*uint64)(e.at)
+		return uint64(*(*uint32)(e.at))
 	}
-	return v&e.mask == e.want
+	return *(*uint64)(e.at)
 }

@@ -97,6 +97,8 @@ const (
 	kindFork
 	kindExpect
 	kindStore
+	kindStoreReg // a register's value into memory
+	kindLoad     // and back
 	kindCloseOthers
 	kindNote // done by the stub
 )

@@ -1,0 +1,99 @@
+package child
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Word is a word in memory that a call fills in the child, and that later calls can go by.
+type Word struct {
+	name string
+	at   unsafe.Pointer
+	size int // 4 or 8
+}
+
+// Stat is what fstat(2) tells of a file, in the child.
+type Stat struct{ Mode, Device, Inode Word }
+
+// Fstat looks at the file that is open in fd.
+func (p *Program) Fstat(fd Reg, object, why string) Stat {
+	buf := new(unix.Stat_t)
+	p.Call("fstat", unix.SYS_FSTAT, object, why, From("fd", fd), pointer(p, "buf", buf, "struct stat"))
+	return Stat{
+		Mode:   Word{"st_mode", unsafe.Pointer(&buf.Mode), 4},
+		Device: Word{"st_rdev", unsafe.Pointer(&buf.Rdev), 8},
+		Inode:  Word{"st_ino", unsafe.Pointer(&buf.Ino), 8},
+	}
+}
+
+// Fstatfs looks at the file system of the file that is open in fd. The word is its magic number, see statfs(2).
+func (p *Program) Fstatfs(fd Reg, object, why string) Word {
+	buf := new(unix.Statfs_t)
+	p.Call("fstatfs", unix.SYS_FSTATFS, object, why, From("fd", fd), pointer(p, "buf", buf, "struct statfs"))
+	return Word{"f_type", unsafe.Pointer(&buf.Type), 8}
+}
+
+// Result is what the call has returned that was kept in r.
+func (p *Program) Result(name string, r Reg) Word {
+	at := new(uint64)
+	p.keep = append(p.keep, at)
+	p.storeReg(at, r)
+	return Word{name, unsafe.Pointer(at), 8}
+}
+
+// storeReg writes what a register holds into memory.
+func (p *Program) storeReg(at *uint64, r Reg) {
+	p.calls = append(p.calls, &Call{
+		kind: kindStoreReg, op: "store", into: -1, quiet: true, store: store{at: unsafe.Pointer(at), value: uintptr(r)},
+	})
+}
+
+// Load takes a word's masked value into a register, to be an argument.
+func (p *Program) Load(w Word, mask uint64) Reg {
+	r := p.Reg()
+	p.calls = append(p.calls, &Call{
+		kind: kindLoad, op: "load", into: r, quiet: true, expect: expect{at: w.at, size: w.size, mask: mask},
+	})
+	return r
+}
+
+// Set puts a number into a register.
+func (p *Program) Set(r Reg, v uint64) {
+	p.calls = append(p.calls, &Call{kind: kindMove, op: "move", args: []Arg{{value: uintptr(v)}}, into: r, quiet: true})
+}
+
+// Expect fails with errno unless the masked word is want.
+func (p *Program) Expect(w Word, mask, want uint64, errno unix.Errno, why string) {
+	p.expectWord(w.name, w.at, w.size, mask, want, errno, next, why)
+}
+
+// Unless goes on at the label unless the masked word is want.
+func (p *Program) Unless(w Word, mask, want uint64, to Label) {
+	p.calls = append(p.calls, &Call{
+		kind: kindExpect, op: "if", object: fmt.Sprintf("%s&%#x == %#x", w.name, mask, want), into: -1, quiet: true,
+		expect: expect{at: w.at, size: w.size, mask: mask, want: want, to: to},
+	})
+}
+
+// Fail ends the child with an error of the program's own: the object says what is wrong.
+func (p *Program) Fail(object string, errno unix.Errno, why string) {
+	never := new(uint64)
+	p.keep = append(p.keep, never)
+	p.calls = append(p.calls, &Call{
+		kind: kindExpect, op: "fail", object: object, why: why, into: -1,
+		args:   []Arg{Flags("with", uint64(errno), unix.ErrnoName(errno))},
+		expect: expect{at: unsafe.Pointer(never), size: 8, want: 1, errno: errno, to: next},
+	})
+}
+
+// MountSetattrFrom is MountSetattr with a user namespace whose descriptor a register holds, for MOUNT_ATTR_IDMAP.
+func (p *Program) MountSetattrFrom(dir Arg, path string, flags uint64, attr unix.MountAttr, userns Reg, why string) *Call {
+	a := &attr
+	p.storeReg(&a.Userns_fd, userns)
+	return p.Call("mount_setattr", unix.SYS_MOUNT_SETATTR, path, why, named("dir", dir), hidden(p.Str("path", path)),
+		Flags("flags", flags, flagText(flags, atFlags)),
+		pointer(p, "attr", a, fmt.Sprintf("{set=%s userns=%s}", flagText(attr.Attr_set, mountAttributes), userns)),
+		hidden(Int("size", unix.MOUNT_ATTR_SIZE_VER0)))
+}
