@@ -1,5 +1,31 @@
 // Package container is the engine: it makes containers of namespaces, cgroups and a root file system, as the OCI runtime
-// specification describes them.
+// specification describes them (github.com/opencontainers/runtime-spec, runtime-linux.md and config-linux.md).
+//
+// A container is not a thing that the kernel has. It is a process of which several of the kernel's parts have each been
+// told something: namespaces, what it can see; cgroups, what it can use; a root file system, where its files are;
+// capabilities and a seccomp filter, what it can ask for. To make one is to tell them all, in an order in which each
+// still may be told: maps before identity, mounts before the root is changed, the filter after everything.
+//
+//	Spec ──── assemble ────► plan                     printed by `tandem explain`
+//	(what is wanted)          │
+//	                          │ Run
+//	    the parent, in Go     ▼                         the child, system calls only (package child)
+//	    mkdir state, FIFOs, cgroup folders and limits
+//	    clone3 ───────────────────────────────────────► joins the cgroup
+//	    uid_map, network        ◄──────── born ───────  becomes root of its user namespace
+//	                                                    mounts everything below the root (package rootfs)
+//	    hooks                   ◄─────── mounted ─────
+//	    fetch the terminal      ◄────── terminal ─────  pivot_root, masks, sysctl
+//	                                                    capabilities, user, no_new_privs
+//	    write state.json        ◄─────── created ─────  waits on a FIFO
+//
+//	    Container.Start: a byte into the FIFO ────────► stub, seccomp, execve of the command
+//
+// The plan is one list. When one of its steps fails, by whichever side, those before it are undone in reverse, and the
+// error names the step: "mount proc on /proc: fsmount: operation not permitted (step 41 of 163)", as `tandem explain`
+// counts them.
+//
+// [Spec] is what is wanted, [Container] what there is. A container's state is a folder with a file that is replaced
+// whole, so that any process may find it, at any moment; what a maker that was killed has left, [Container.Delete] with
+// force removes. Processes are held by pidfd, and told from others that got their number by the time of their start.
 package container
-
-type state struct{}

@@ -2,11 +2,13 @@ package container
 
 import (
 	"context"
-	"syscall"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
-
-	"tandem/container/cgroup"
 	"tandem/internal/plan"
 )
 
@@ -17,74 +19,91 @@ type Engine struct {
 	Root string
 }
 
-// Container is one that exists: its state is on disk.
-type Container struct {
-	engine *Engine
-	state  *state
-}
-
 // Plan is what Create would do for the specification, to be printed: the parent's steps and the child's. It needs no
 // rights, and asks the kernel for nothing.
-func (e *Engine) Plan(s *Spec) (*plan.Plan, error) { return nil, nil }
+func (e *Engine) Plan(s *Spec) (*plan.Plan, error) {
+	a, err := e.assemble(s, true)
+	if err != nil {
+		return nil, fmt.Errorf("container %s: %w", s.ID, err)
+	}
+	return a.plan, nil
+}
 
 // Create makes a container whose process stands right before it executes its command, and waits for Start. If it fails,
 // nothing of it is left. ErrExists is an ID that is taken.
-func (e *Engine) Create(ctx context.Context, s *Spec) (*Container, error) { return nil, nil }
+func (e *Engine) Create(ctx context.Context, s *Spec) (*Container, error) {
+	c, p, err := e.create(ctx, s, true)
+	if err != nil {
+		return nil, err
+	}
+	p.release()
+	return c, nil
+}
 
 // Run is Create and Start in one, with the process a child of this one, so that it can be waited for.
 func (e *Engine) Run(ctx context.Context, s *Spec) (*Container, *Process, error) {
-	return nil, nil, nil
+	c, p, err := e.create(ctx, s, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.Start(ctx); err != nil {
+		cleanUp := context.WithoutCancel(ctx)
+		killed := p.child.Kill()
+		return nil, nil, errors.Join(err, killed, c.Delete(cleanUp, true))
+	}
+	return c, p, nil
+}
+
+func (e *Engine) create(ctx context.Context, s *Spec, detached bool) (*Container, *Process, error) {
+	a, err := e.assemble(s, detached)
+	if err != nil {
+		return nil, nil, fmt.Errorf("container %s: %w", s.ID, err)
+	}
+	if err := a.run(ctx); err != nil {
+		return nil, nil, err
+	}
+	return &Container{e, a.state}, &Process{a.child}, nil
 }
 
 // Load finds a container by its ID. ErrNotFound is none.
-func (e *Engine) Load(id string) (*Container, error) { return nil, nil }
+func (e *Engine) Load(id string) (*Container, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	s, err := readState(filepath.Join(e.Root, id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("container %q: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("container %q: %w", id, err)
+	}
+	return &Container{e, s}, nil
+}
 
 // List finds all, sorted by ID. What cannot be read is an error beside those that can.
-func (e *Engine) List() ([]*Container, error) { return nil, nil }
+func (e *Engine) List() ([]*Container, error) {
+	entries, err := os.ReadDir(e.Root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []*Container
+	var errs []error
+	for _, entry := range entries {
+		if !entry.IsDir() {
+			continue
+		}
+		c, err := e.Load(entry.Name())
+		switch {
+		case err == nil:
+			list = append(list, c)
+		case !errors.Is(err, ErrNotFound): // that one is being made, or removed
+			errs = append(errs, err)
+		}
+	}
+	return list, errors.Join(errs...)
+}
 
-// ID is the container's.
-func (c *Container) ID() string { return "" }
-
-// State is what `state` prints, as it is now.
-func (c *Container) State() (*specs.State, error) { return nil, nil }
-
-// Config is the configuration that the container was made from.
-func (c *Container) Config() *specs.Spec { return nil }
-
-// Cgroup is the container's.
-func (c *Container) Cgroup() (*cgroup.Group, error) { return nil, nil }
-
-// Start executes the container's command. A command that cannot be executed is an error.
-func (c *Container) Start(ctx context.Context) error { return nil }
-
-// Signal sends a signal to the container's process; with all, to every process of its cgroup.
-func (c *Container) Signal(ctx context.Context, s syscall.Signal, all bool) error { return nil }
-
-// Delete removes a container that has stopped, and runs its poststop hooks. With force it is killed before, in whatever
-// state it is; and what a crash has left is removed.
-func (c *Container) Delete(ctx context.Context, force bool) error { return nil }
-
-// Pause freezes all of the container's processes; Resume thaws them.
-func (c *Container) Pause(ctx context.Context) error  { return nil }
-func (c *Container) Resume(ctx context.Context) error { return nil }
-
-// Update changes the limits of a container.
-func (c *Container) Update(ctx context.Context, r *specs.LinuxResources) error { return nil }
-
-// Exec starts one more process in the container.
-func (c *Container) Exec(ctx context.Context, s *ExecSpec) (*Process, error) { return nil, nil }
-
-// Pids are the numbers of all processes in the container, in this process's PID namespace.
-func (c *Container) Pids() ([]int, error) { return nil, nil }
-
-// Process is a process of a container's that this process has started.
-type Process struct{}
-
-// PID is its number.
-func (p *Process) PID() int { return 0 }
-
-// Wait waits for its end.
-func (p *Process) Wait() (syscall.WaitStatus, error) { return 0, nil }
-
-// Signal sends it a signal.
-func (p *Process) Signal(s syscall.Signal) error { return nil }
+func isEOF(err error) bool { return errors.Is(err, io.EOF) }

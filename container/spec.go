@@ -6,6 +6,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"tandem/container/rootfs"
+	"tandem/internal/plan"
 )
 
 // Spec is what is wanted: a container, before anything of it is there. It can be checked, printed as a plan
@@ -37,6 +38,11 @@ type Spec struct {
 	// Init puts a process of tandem's own in the place of pid 1, which starts the command, passes signals on and reaps
 	// what nobody waits for.
 	Init bool
+	// Prepare, if not nil, gives steps of the caller's that are taken when the process is in its namespaces, and before
+	// anything else: a network, say. The number that it is given is the process's when the steps run.
+	Prepare func(pid *int) []plan.Phase
+	// Observe, if not nil, is told of each of the parent's steps before it is taken.
+	Observe func(*plan.Step)
 	// Warn, if not nil, is told what is not done that was asked for, and does no harm.
 	Warn func(format string, args ...any)
 }
@@ -52,6 +58,8 @@ type ExecSpec struct {
 	PIDFile       string
 	// Cgroup is a group below the container's, by its path.
 	Cgroup string
+	path   string // of the command's file, if it is not its first argument
+
 	// IgnorePaused starts it in a container that is paused, where it waits.
 	IgnorePaused bool
 }

@@ -28,14 +28,10 @@ type Command struct {
 //
 // Each candidate is asked for with faccessat2(2), so that what decides are the child's rights at this point.
 func (p *Program) FindCommand(c Command) *Found {
-	f := &Found{command: c}
 	if len(c.Args) == 0 || c.Args[0] == "" {
 		p.fail("no command")
-		return f
+		return &Found{command: c}
 	}
-	// argv of the stub: the path, then the command's own argv.
-	f.argv = p.vector("argument", 1, c.Args)
-	f.envp = p.vector("environment", 0, c.Env)
 	candidates := []string{c.Args[0]}
 	if !strings.Contains(c.Args[0], "/") {
 		candidates = nil
@@ -43,6 +39,17 @@ func (p *Program) FindCommand(c Command) *Found {
 			candidates = append(candidates, path.Join("/", dir, c.Args[0]))
 		}
 	}
+	return p.find(candidates, c)
+}
+
+// FindFile is FindCommand for a command whose file's path is not its first argument.
+func (p *Program) FindFile(path string, c Command) *Found { return p.find([]string{path}, c) }
+
+func (p *Program) find(candidates []string, c Command) *Found {
+	f := &Found{command: c}
+	// argv of the stub: the path, then the command's own argv.
+	f.argv = p.vector("argument", 1, c.Args)
+	f.envp = p.vector("environment", 0, c.Env)
 	found := p.Label()
 	for i, candidate := range candidates {
 		address := p.cstring("path", candidate)

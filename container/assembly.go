@@ -1,0 +1,326 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/container/cgroup"
+	"tandem/container/child"
+	"tandem/container/rootfs"
+	"tandem/container/seccomp"
+	"tandem/internal/plan"
+)
+
+// assembly is a container in the making: its specification, the child's program that comes of it, and the plan in which
+// the parent's steps stand between those of the child.
+type assembly struct {
+	engine   *Engine
+	spec     *Spec
+	detached bool // the process waits for Start, which somebody else may call
+
+	ns      namespaces
+	process *process
+	group   *cgroup.Group
+	root    *rootfs.Build
+	program *child.Program
+
+	plan    *plan.Plan
+	numbers []int // of the child's steps, by their number in its program less 1
+
+	// What the steps find and leave.
+	state   *state
+	child   *child.Process
+	pid     int
+	started *os.File // the FIFO that lets the process go on
+	failed  *os.File // the FIFO that it tells its failure to
+	cgroup  *os.File // for CLONE_INTO_CGROUP
+	master  *os.File // of a terminal that the parent has opened
+	done    []*plan.Done
+}
+
+// The places where the child waits for its parent.
+const (
+	syncBorn     = "born"
+	syncMounted  = "mounted"
+	syncTerminal = "terminal"
+	syncCreated  = "created"
+)
+
+// assemble works out what has to be done. It changes nothing.
+func (e *Engine) assemble(s *Spec, detached bool) (*assembly, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	a := &assembly{engine: e, spec: s, detached: detached}
+	warn := s.Warn
+	if warn == nil {
+		warn = func(string, ...any) {}
+	}
+	c := s.Config
+	var err error
+	if a.ns, err = parseNamespaces(c.Linux.Namespaces); err != nil {
+		return nil, err
+	}
+	if !a.ns.has(unix.CLONE_NEWNS) {
+		return nil, invalid("linux.namespaces has no mount namespace: the container's mounts would be the host's")
+	}
+	if err := checkMappings(c.Linux, a.ns); err != nil {
+		return nil, err
+	}
+	if err := unsupported(c); err != nil {
+		return nil, err
+	}
+	if a.process, err = a.makeProcess(warn); err != nil {
+		return nil, err
+	}
+	if err := a.makeGroup(warn); err != nil {
+		return nil, err
+	}
+	if a.root, err = rootfs.New(a.rootSpec()); err != nil {
+		return nil, err
+	}
+	a.program = child.New()
+	a.writeProgram(a.program)
+	if err := a.program.Err(); err != nil {
+		return nil, err
+	}
+	a.makePlan()
+	return a, nil
+}
+
+func (a *assembly) makeProcess(warn func(string, ...any)) (*process, error) {
+	c := a.spec.Config
+	if c.Process == nil {
+		return nil, invalid("process is missing")
+	}
+	caps, err := parseCapabilities(c.Process.Capabilities, warn)
+	if err != nil {
+		return nil, err
+	}
+	x := &process{Process: c.Process, caps: caps, linux: c.Linux, env: withHome(c.Process, a.rootFolders()), setIDs: true}
+	if !a.spec.NoNewKeyring {
+		x.keyring = "_ses." + a.spec.ID
+	}
+	if a.ns.has(unix.CLONE_NEWUSER) && os.Geteuid() != 0 {
+		x.setIDs = len(c.Process.User.AdditionalGids) > 0 // refused in a user namespace that a user made for himself
+	}
+	if c.Linux.Seccomp != nil {
+		if x.filter, err = seccomp.Compile(c.Linux.Seccomp); err != nil {
+			return nil, err
+		}
+		for _, name := range x.filter.Unknown {
+			warn("linux.seccomp: no system call is named %q", name)
+		}
+	}
+	return x, nil
+}
+
+// rootFolders are where the root file system's files are, the topmost first, as far as that can be told before it is
+// mounted.
+func (a *assembly) rootFolders() []string {
+	if a.spec.Overlay != nil {
+		return a.spec.Overlay.Lower
+	}
+	return []string{a.rootPath()}
+}
+
+func (a *assembly) rootPath() string {
+	c := a.spec.Config
+	if c.Root == nil || c.Root.Path == "" {
+		return filepath.Join(a.dir(), "rootfs")
+	}
+	if filepath.IsAbs(c.Root.Path) {
+		return filepath.Clean(c.Root.Path)
+	}
+	return filepath.Join(a.spec.Bundle, c.Root.Path)
+}
+
+func (a *assembly) dir() string { return filepath.Join(a.engine.Root, a.spec.ID) }
+
+func (a *assembly) makeGroup(warn func(string, ...any)) error {
+	l := a.spec.Config.Linux
+	host, err := cgroup.Detect()
+	if err != nil {
+		return err
+	}
+	path, err := cgroup.ParsePath(l.CgroupsPath, a.spec.ID)
+	if err != nil {
+		return err
+	}
+	g, err := cgroup.New(host, path, l.Resources)
+	if err != nil {
+		return err
+	}
+	for _, w := range g.Warnings() {
+		warn("%s", w)
+	}
+	if err := g.Access(); errors.Is(err, cgroup.ErrNotPermitted) && os.Geteuid() != 0 && l.CgroupsPath == "" {
+		warn("no limits, and no group of its own: %v", err)
+		return nil
+	}
+	a.group = g
+	return nil
+}
+
+func (a *assembly) rootSpec() rootfs.Spec {
+	c := a.spec.Config
+	s := rootfs.Spec{
+		Root: a.rootPath(), Overlay: a.spec.Overlay, Propagation: c.Linux.RootfsPropagation, Mounts: c.Mounts,
+		Devices: c.Linux.Devices, Masked: c.Linux.MaskedPaths, ReadonlyAt: c.Linux.ReadonlyPaths, Sysctl: c.Linux.Sysctl,
+		MountLabel: c.Linux.MountLabel, UserNS: a.ns.has(unix.CLONE_NEWUSER), NewNetwork: a.ns.has(unix.CLONE_NEWNET),
+		NewIPC: a.ns.has(unix.CLONE_NEWIPC), NewUTS: a.ns.has(unix.CLONE_NEWUTS), NewPID: a.ns.has(unix.CLONE_NEWPID),
+		NewCgroup: a.ns.has(unix.CLONE_NEWCGROUP), Rootless: os.Geteuid() != 0, NoPivot: a.spec.NoPivot,
+	}
+	if c.Root != nil {
+		s.Readonly = c.Root.Readonly
+	}
+	if a.group != nil {
+		s.Cgroup = a.group.Paths()
+	}
+	return s
+}
+
+// makePlan puts the parent's steps and the child's into one list, in the order in which they happen.
+func (a *assembly) makePlan() {
+	p := plan.New("create container " + a.spec.ID)
+	a.plan = p
+	p.Phase("make its place on disk")
+	p.Add(a.stateSteps()...)
+	if a.group != nil {
+		p.Phase("make its cgroup")
+		p.Add(a.group.Create()...)
+	}
+	p.Phase("make the child")
+	p.Add(a.cloneStep())
+	parents := a.parents()
+	for _, phase := range a.program.Phases() {
+		p.Phase("child: " + phase.Name)
+		for _, step := range phase.Steps {
+			a.numbers = append(a.numbers, p.Len()+1)
+			if step.Op != "sync" {
+				p.Add(step)
+				continue
+			}
+			step.Do = a.await(step.Object)
+			p.Add(step)
+			for _, theirs := range parents[step.Object] {
+				p.Phase(theirs.Name)
+				p.Add(theirs.Steps...)
+			}
+			p.Add(plan.Step{Op: "write", Object: "child's socket", Why: "let the child go on", Do: func() error { return a.child.Go() }})
+			p.Phase("child: " + phase.Name)
+		}
+	}
+	if !a.detached {
+		p.Phase("see that it runs")
+		p.Add(plan.Step{Op: "read", Object: "child's socket", Why: "its end is the end of the child's program: the command runs", Do: a.awaitExec})
+	}
+}
+
+// cloneStep makes the child.
+func (a *assembly) cloneStep() plan.Step {
+	flags := a.cloneFlags()
+	return plan.Step{
+		Op: "clone3", Args: []plan.Arg{plan.A("flags", child.CloneFlags(flags))},
+		Why: "a process that is born into its new namespaces, and does the rest itself",
+		Do: func() error {
+			var err error
+			a.child, err = a.program.Start(child.Options{Namespaces: flags, Cgroup: a.cgroupFD(), Before: a.before()})
+			if a.cgroup != nil {
+				a.cgroup.Close()
+			}
+			if err == nil {
+				a.pid = a.child.PID
+			}
+			return err
+		},
+		Undo: func() error { return errors.Join(a.child.Kill(), a.child.Close()) },
+	}
+}
+
+// cloneFlags are the namespaces that the child is born into. With a user namespace to join first, there are none: they
+// would belong to the host's.
+func (a *assembly) cloneFlags() uint64 {
+	if a.ns.join[unix.CLONE_NEWUSER] != "" {
+		return 0
+	}
+	return a.ns.new &^ (unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
+}
+
+func (a *assembly) cgroupFD() int {
+	if a.cgroup == nil {
+		return 0
+	}
+	return int(a.cgroup.Fd())
+}
+
+// await waits for the child to arrive at a sync.
+func (a *assembly) await(name string) func() error {
+	return func() error {
+		got, err := a.child.Next(a.context())
+		a.pid = a.child.PID
+		switch {
+		case errors.Is(err, io.EOF):
+			return fmt.Errorf("the child is gone%s", a.howItEnded())
+		case err != nil:
+			return err
+		case got != name:
+			return fmt.Errorf("the child stands at %q", got)
+		}
+		return nil
+	}
+}
+
+func (a *assembly) awaitExec() error {
+	_, err := a.child.Next(a.context())
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("the child waits where it should not")
+	}
+	return err
+}
+
+// howItEnded tells of a child that is gone without a word: by the OOM killer, say, in a cgroup that is too small.
+func (a *assembly) howItEnded() string {
+	status, err := a.child.Wait()
+	switch {
+	case err != nil:
+		return ""
+	case status.Signaled():
+		hint := ""
+		if status.Signal() == unix.SIGKILL {
+			hint = " (is the memory limit too small?)"
+		}
+		return fmt.Sprintf(": %v%s", status.Signal(), hint)
+	}
+	return fmt.Sprintf(": exit status %d", status.ExitStatus())
+}
+
+func (a *assembly) context() context.Context { return a.state.ctx }
+
+// explain turns the plan's error into the container's: a failure of the child's is its own step's, not that of the step
+// in which the parent heard of it.
+func (a *assembly) explain(err error) error {
+	var step *child.StepError
+	if errors.As(err, &step) {
+		mine := *step
+		if mine.Number >= 1 && mine.Number <= len(a.numbers) {
+			mine.Number = a.numbers[mine.Number-1]
+		}
+		mine.Total = a.plan.Len()
+		return fmt.Errorf("container %s: %w", a.spec.ID, &mine)
+	}
+	return err
+}
+
+// now is the time, as states tell it.
+func now() time.Time { return time.Now().UTC() }

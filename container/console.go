@@ -1,0 +1,114 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/container/seccomp"
+	"tandem/internal/plan"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// terminalStep fetches the terminal's master out of the child and passes it on.
+func (a *assembly) terminalStep() plan.Step {
+	return terminalStep(a.spec.Config.Process, a.spec.ConsoleSocket, a.spec.Console, a.fetch)
+}
+
+// fetch copies the descriptor out of the child that its last sync told of, see pidfd_getfd(2).
+func (a *assembly) fetch() (*os.File, error) {
+	return fetch(a.child.PIDFD(), a.child.Value())
+}
+
+func fetch(pidFD *os.File, fd int) (*os.File, error) {
+	got, err := unix.PidfdGetfd(int(pidFD.Fd()), fd, 0)
+	if err != nil {
+		return nil, fmt.Errorf("pidfd_getfd %d: %w", fd, err)
+	}
+	unix.CloseOnExec(got)
+	return os.NewFile(uintptr(got), "/dev/ptmx"), nil
+}
+
+func terminalStep(p *specs.Process, socket string, console func(*os.File) error, fetch func() (*os.File, error)) plan.Step {
+	to := socket
+	if to == "" {
+		to = "the caller"
+	}
+	return plan.Step{
+		Op: "pidfd_getfd", Object: "/dev/ptmx", Args: []plan.Arg{plan.A("to", to)}, Why: "the terminal's other end",
+		Do: func() error {
+			master, err := fetch()
+			if err != nil {
+				return err
+			}
+			if size := p.ConsoleSize; size != nil {
+				err := unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(size.Height), Col: uint16(size.Width)})
+				if err != nil {
+					master.Close()
+					return fmt.Errorf("process.consoleSize: %w", err)
+				}
+			}
+			switch {
+			case socket != "":
+				defer master.Close()
+				return sendMaster(socket, master)
+			case console != nil:
+				return console(master)
+			}
+			master.Close()
+			return invalid("process.terminal, but nobody takes the terminal (no console socket)")
+		},
+	}
+}
+
+// sendMaster sends the descriptor over a Unix socket, with its file's name as the message.
+func sendMaster(path string, master *os.File) error {
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		return fmt.Errorf("console socket: %w", err)
+	}
+	defer conn.Close()
+	c, ok := conn.(*net.UnixConn)
+	if !ok {
+		return errors.New("console socket: not a Unix socket")
+	}
+	if _, _, err := c.WriteMsgUnix([]byte(master.Name()), unix.UnixRights(int(master.Fd())), nil); err != nil {
+		return fmt.Errorf("console socket %s: %w", path, err)
+	}
+	return nil
+}
+
+// listenerStep passes a seccomp listener on.
+func (a *assembly) listenerStep() plan.Step {
+	return plan.Step{
+		Op: "pidfd_getfd", Object: "seccomp listener", Why: "who listens answers for the calls that the filter asks about",
+		Do: func() error {
+			f, err := a.fetch()
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			return a.sendListener(a.context(), f)
+		},
+	}
+}
+
+func (a *assembly) sendListener(ctx context.Context, f *os.File) error {
+	filter := a.process.filter
+	return seccomp.SendListener(ctx, filter.ListenerPath, int(f.Fd()), specs.ContainerProcessState{
+		Version: specs.Version, Fds: []string{specs.SeccompFdName}, Pid: a.pid, Metadata: filter.ListenerMetadata,
+		State: *a.state.specState(specs.StateCreating, a.pid),
+	})
+}
+
+// specState is the state as hooks, listeners and `state` see it.
+func (s *state) specState(status specs.ContainerState, pid int) *specs.State {
+	return &specs.State{
+		Version: s.Config.Version, ID: s.ID, Status: status, Pid: pid, Bundle: s.Bundle, Annotations: s.Config.Annotations,
+	}
+}

@@ -1,0 +1,373 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"tandem/container/cgroup"
+	"tandem/container/child"
+	"tandem/internal/plan"
+)
+
+// Container is one that exists: its state is on disk.
+type Container struct {
+	engine *Engine
+	state  *state
+}
+
+func (c *Container) dir() string { return filepath.Join(c.engine.Root, c.state.ID) }
+
+// wrap says of which container an error is.
+func (c *Container) wrap(operation string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("container %s: %s: %w", c.state.ID, operation, err)
+}
+
+// ID is the container's.
+func (c *Container) ID() string { return c.state.ID }
+
+// Config is the configuration that the container was made from.
+func (c *Container) Config() *specs.Spec { return c.state.Config }
+
+// Rootfs is the host's path of its root file system, Created the time of its making, Owner the user who made it.
+func (c *Container) Rootfs() string     { return c.state.Rootfs }
+func (c *Container) Created() time.Time { return c.state.Created }
+func (c *Container) Owner() int         { return c.state.Owner }
+
+// StatePaused is a status beside those of the specification: all processes are frozen.
+const StatePaused specs.ContainerState = "paused"
+
+// State is what `state` prints, as it is now.
+func (c *Container) State() (*specs.State, error) {
+	status, err := c.status()
+	if err != nil {
+		return nil, c.wrap("state", err)
+	}
+	pid := c.state.Init.PID
+	if status == specs.StateStopped {
+		pid = 0
+	}
+	return c.state.specState(status, pid), nil
+}
+
+func (c *Container) status() (specs.ContainerState, error) {
+	switch {
+	case c.state.Init.PID == 0 && c.state.Maker.alive():
+		return specs.StateCreating, nil
+	case c.state.Init.PID == 0, !c.state.Init.alive():
+		return specs.StateStopped, nil
+	}
+	if g, err := c.Cgroup(); err == nil && g != nil {
+		if s, err := g.State(); err == nil && s == cgroup.Frozen {
+			return StatePaused, nil
+		}
+	}
+	if _, err := os.Stat(c.startFIFO()); err == nil {
+		return specs.StateCreated, nil
+	}
+	return specs.StateRunning, nil
+}
+
+func (c *Container) startFIFO() string { return filepath.Join(c.dir(), startFIFO) }
+
+// Cgroup is the container's, or nil if it has none of its own.
+func (c *Container) Cgroup() (*cgroup.Group, error) {
+	if len(c.state.Cgroup) == 0 {
+		return nil, nil
+	}
+	return cgroup.Open(c.state.Cgroup)
+}
+
+// Start executes the container's command. A command that cannot be executed is an error.
+func (c *Container) Start(ctx context.Context) error {
+	status, err := c.status()
+	if err == nil && status != specs.StateCreated {
+		err = fmt.Errorf("%w, but %s", ErrNotCreated, status)
+	}
+	if err == nil {
+		err = c.start(ctx)
+	}
+	if err != nil {
+		return c.wrap("start", err)
+	}
+	if h := c.state.Config.Hooks; h != nil && len(h.Poststart) > 0 {
+		return c.wrap("start", runAll(ctx, "poststart", h.Poststart, c.state.specState(specs.StateRunning, c.state.Init.PID)))
+	}
+	return nil
+}
+
+func (c *Container) start(ctx context.Context) error {
+	if err := c.startHooks(ctx); err != nil {
+		return err
+	}
+	// The process has both open for writing, so this one has an end when the process executes its command, or has gone.
+	failed, err := os.OpenFile(filepath.Join(c.dir(), failedFIFO), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer failed.Close()
+	begin, err := os.OpenFile(c.startFIFO(), os.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err // ENXIO: nobody waits
+	}
+	defer begin.Close()
+	// Whoever removes it is the one who starts it.
+	if err := os.Remove(c.startFIFO()); err != nil {
+		return err
+	}
+	if _, err := begin.Write([]byte{0}); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { failed.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	failure, err := child.ReadFailure(failed)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return err
+	case failure != nil:
+		return fmt.Errorf("execute %s: %w", c.state.Config.Process.Args[0], failure.Err)
+	}
+	return os.Remove(filepath.Join(c.dir(), failedFIFO))
+}
+
+// startHooks run in the container with the rights of its process, as they are files of the container's.
+func (c *Container) startHooks(ctx context.Context) error {
+	h := c.state.Config.Hooks
+	if h == nil {
+		return nil
+	}
+	for i, hook := range h.StartContainer {
+		if err := c.runInside(ctx, hook); err != nil {
+			return fmt.Errorf("hooks.startContainer[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// Signal sends a signal to the container's process; with all, to every process of its cgroup.
+func (c *Container) Signal(ctx context.Context, s syscall.Signal, all bool) error {
+	return c.wrap("kill", c.signal(ctx, s, all))
+}
+
+func (c *Container) signal(ctx context.Context, s syscall.Signal, all bool) error {
+	g, err := c.Cgroup()
+	if err != nil && all {
+		return err
+	}
+	if all && g != nil {
+		if s == unix.SIGKILL {
+			return g.Kill(ctx)
+		}
+		pids, err := g.AllPids()
+		if err != nil {
+			return err
+		}
+		for _, pid := range pids {
+			if err := unix.Kill(pid, s); err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
+		}
+		return nil
+	}
+	fd, err := c.pidFD()
+	if err != nil {
+		return err
+	}
+	defer fd.Close()
+	if err := unix.PidfdSendSignal(int(fd.Fd()), s, nil, 0); err != nil {
+		if errors.Is(err, unix.ESRCH) {
+			return ErrNotRunning
+		}
+		return os.NewSyscallError("pidfd_send_signal", err)
+	}
+	return nil
+}
+
+// pidFD holds on to the container's process. ErrNotRunning is one that has ended.
+func (c *Container) pidFD() (*os.File, error) {
+	id := c.state.Init
+	if id.PID == 0 {
+		return nil, ErrNotRunning
+	}
+	fd, err := unix.PidfdOpen(id.PID, 0)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+		return nil, ErrNotRunning
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("pidfd_open", err)
+	}
+	f := os.NewFile(uintptr(fd), "pidfd")
+	if !id.alive() { // asked for while the descriptor holds whoever has the number
+		f.Close()
+		return nil, ErrNotRunning
+	}
+	return f, nil
+}
+
+// Delete removes a container that has stopped, and runs its poststop hooks. One that was created and never started is
+// killed. With force it is killed in whatever state it is; and what a crash has left is removed.
+func (c *Container) Delete(ctx context.Context, force bool) error {
+	return c.wrap("delete", c.delete(ctx, force))
+}
+
+func (c *Container) delete(ctx context.Context, force bool) error {
+	status, err := c.status()
+	if err != nil && !force {
+		return err
+	}
+	if status != specs.StateStopped && status != specs.StateCreated && !force {
+		return fmt.Errorf("%w, but %s", ErrRunning, status)
+	}
+	if err := c.end(ctx); err != nil {
+		return err
+	}
+	var errs []error
+	if h := c.state.Config.Hooks; h != nil {
+		errs = append(errs, runAll(ctx, "poststop", h.Poststop, c.state.specState(specs.StateStopped, 0)))
+	}
+	return errors.Join(append(errs, os.RemoveAll(c.dir()))...)
+}
+
+// end ends all of the container's processes, and removes its cgroup.
+func (c *Container) end(ctx context.Context) error {
+	fd, err := c.pidFD()
+	if err == nil {
+		defer fd.Close()
+		g, openErr := c.Cgroup()
+		frozen := false
+		if openErr == nil && g != nil {
+			s, _ := g.State()
+			frozen = s == cgroup.Frozen || s == cgroup.Freezing
+		}
+		if err := unix.PidfdSendSignal(int(fd.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return os.NewSyscallError("pidfd_send_signal", err)
+		}
+		if frozen {
+			if err := g.Thaw(ctx); err != nil {
+				return err
+			}
+		}
+		if err := awaitEnd(ctx, fd); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, ErrNotRunning) {
+		return err
+	}
+	g, err := c.Cgroup()
+	if errors.Is(err, cgroup.ErrGone) || g == nil && err == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := g.Kill(ctx); err != nil && !errors.Is(err, cgroup.ErrGone) { // processes of a shared PID namespace
+		return err
+	}
+	if err := g.Remove(ctx); err != nil && !errors.Is(err, cgroup.ErrGone) {
+		return err
+	}
+	return nil
+}
+
+// awaitEnd waits until a process has ended, be it a child or not: a pidfd is readable then.
+func awaitEnd(ctx context.Context, pidFD *os.File) error {
+	for {
+		timeout := 100 // a context has no descriptor to poll along
+		if ctx.Done() == nil {
+			timeout = -1
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidFD.Fd()), Events: unix.POLLIN}}, timeout)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case n > 0:
+			return nil
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return os.NewSyscallError("poll", err)
+		}
+	}
+}
+
+// Pause freezes all of the container's processes.
+func (c *Container) Pause(ctx context.Context) error {
+	status, err := c.status()
+	if err == nil && status != specs.StateRunning && status != specs.StateCreated {
+		err = fmt.Errorf("%w, but %s", ErrNotRunning, status)
+	}
+	return c.wrap("pause", c.withCgroup(err, func(g *cgroup.Group) error { return g.Freeze(ctx) }))
+}
+
+// Resume thaws them.
+func (c *Container) Resume(ctx context.Context) error {
+	status, err := c.status()
+	if err == nil && status != StatePaused {
+		err = fmt.Errorf("container is not paused, but %s", status)
+	}
+	return c.wrap("resume", c.withCgroup(err, func(g *cgroup.Group) error { return g.Thaw(ctx) }))
+}
+
+// Update changes the limits of a container.
+func (c *Container) Update(ctx context.Context, r *specs.LinuxResources) error {
+	return c.wrap("update", c.withCgroup(nil, func(g *cgroup.Group) error {
+		steps, err := g.Update(r)
+		if err != nil {
+			return err
+		}
+		p := plan.New("update container " + c.state.ID)
+		p.Add(steps...)
+		_, err = p.Run(ctx)
+		return err
+	}))
+}
+
+// Pids are the numbers of all processes in the container, in this process's PID namespace.
+func (c *Container) Pids() (pids []int, err error) {
+	err = c.withCgroup(nil, func(g *cgroup.Group) error {
+		pids, err = g.AllPids()
+		return err
+	})
+	return pids, c.wrap("ps", err)
+}
+
+func (c *Container) withCgroup(err error, f func(*cgroup.Group) error) error {
+	if err != nil {
+		return err
+	}
+	g, err := c.Cgroup()
+	if err != nil {
+		return err
+	}
+	if g == nil {
+		return fmt.Errorf("%w: the container has no cgroup of its own", ErrNotSupported)
+	}
+	return f(g)
+}
+
+// Process is a process of a container's that this process has started.
+type Process struct{ child *child.Process }
+
+// PID is its number.
+func (p *Process) PID() int { return p.child.PID }
+
+// Wait waits for its end.
+func (p *Process) Wait() (syscall.WaitStatus, error) { return p.child.Wait() }
+
+// Signal sends it a signal.
+func (p *Process) Signal(s syscall.Signal) error { return p.child.Signal(s) }
+
+// Release forgets the process, which goes on.
+func (p *Process) Release() { p.release() }
+
+func (p *Process) release() { p.child.Close() }

@@ -1,0 +1,234 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"tandem/container/child"
+	"tandem/container/seccomp"
+)
+
+// Exec starts one more process in the container.
+func (c *Container) Exec(ctx context.Context, s *ExecSpec) (*Process, error) {
+	p, err := c.exec(ctx, s)
+	return p, c.wrap("exec", err)
+}
+
+func (c *Container) exec(ctx context.Context, s *ExecSpec) (*Process, error) {
+	status, err := c.status()
+	switch {
+	case err != nil:
+		return nil, err
+	case status == StatePaused && !s.IgnorePaused:
+		return nil, ErrPaused
+	case status == specs.StateStopped || status == specs.StateCreating:
+		return nil, fmt.Errorf("%w, but %s", ErrNotRunning, status)
+	}
+	pidFD, err := c.pidFD()
+	if err != nil {
+		return nil, err
+	}
+	defer pidFD.Close()
+	x, err := c.execProcess(s)
+	if err != nil {
+		return nil, err
+	}
+	p := child.New()
+	if err := c.writeExec(p, s, x, pidFD); err != nil {
+		return nil, err
+	}
+	started, err := p.Start(child.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.attend(ctx, started, s, x); err != nil {
+		return nil, errors.Join(err, ignoreGone(started.Kill()), started.Close())
+	}
+	return &Process{started}, nil
+}
+
+// execProcess takes from the container's configuration what the process does not say.
+func (c *Container) execProcess(s *ExecSpec) (*process, error) {
+	if s.Process == nil {
+		return nil, invalid("process is missing")
+	}
+	if err := checkProcess(s.Process); err != nil {
+		return nil, err
+	}
+	caps, err := parseCapabilities(s.Process.Capabilities, func(string, ...any) {})
+	if err != nil {
+		return nil, err
+	}
+	l := c.state.Config.Linux
+	ns, err := parseNamespaces(l.Namespaces)
+	if err != nil {
+		return nil, err
+	}
+	x := &process{Process: s.Process, caps: caps, env: withHome(s.Process, []string{fmt.Sprintf("/proc/%d/root", c.state.Init.PID)}), setIDs: true, linux: l}
+	if ns.has(unix.CLONE_NEWUSER) && os.Geteuid() != 0 {
+		x.setIDs = len(s.Process.User.AdditionalGids) > 0
+	}
+	if l.Seccomp != nil {
+		if x.filter, err = seccomp.Compile(l.Seccomp); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *process, pidFD *os.File) error {
+	g, err := c.Cgroup()
+	if err != nil {
+		return err
+	}
+	if g != nil {
+		p.Phase("join the cgroup")
+		files := g.JoinFiles(false)
+		if s.Cgroup != "" {
+			return fmt.Errorf("%w: a cgroup %q below the container's", ErrNotSupported, s.Cgroup)
+		}
+		for _, path := range files {
+			file := p.Late("fd", path, func() (*os.File, error) { return os.OpenFile(path, os.O_WRONLY, 0) })
+			p.Call("write", unix.SYS_WRITE, path, "0 is the writer itself", file, p.Bytes("data", []byte("0"), `"0"`), child.Int("size", 1))
+		}
+	}
+	ns, err := parseNamespaces(c.state.Config.Linux.Namespaces)
+	if err != nil {
+		return err
+	}
+	if s.Process.OOMScoreAdj != nil {
+		p.Sync(syncBorn, "the OOM score")
+	}
+	if s.Process.ExecCPUAffinity != nil {
+		return fmt.Errorf("process.execCPUAffinity: %w", ErrNotSupported)
+	}
+	p.Phase("join the container's namespaces")
+	joinAll(p, pidFD, ns.own())
+	if ns.has(unix.CLONE_NEWUSER) {
+		p.Call("setresgid", unix.SYS_SETRESGID, "", "", child.Int("rgid", 0), child.Int("egid", 0), child.Int("sgid", 0))
+		p.Call("setresuid", unix.SYS_SETRESUID, "", "", child.Int("ruid", 0), child.Int("euid", 0), child.Int("suid", 0))
+	}
+	x.early(p)
+	if x.Terminal {
+		c.execTerminal(p, x)
+	} else {
+		x.stdio(p, [3]*os.File{s.Stdin, s.Stdout, s.Stderr})
+	}
+	x.late(p)
+	if s.path != "" {
+		p.Exec(p.FindFile(s.path, x.command(0)))
+	} else {
+		p.Exec(p.FindCommand(x.command(s.PreserveFDs)))
+	}
+	return nil
+}
+
+// execTerminal opens a terminal in the devpts that the container has on /dev/pts. It is opened through nothing that the
+// container could have put there: no link is followed, and it has to be a devpts.
+func (c *Container) execTerminal(p *child.Program, x *process) {
+	p.Phase("open a terminal")
+	_, pts := p.Openat2(child.AtCwd, "/dev/pts", unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY, Resolve: unix.RESOLVE_NO_SYMLINKS}, "")
+	p.ExpectFS(pts, "/dev/pts", unix.DEVPTS_SUPER_MAGIC, unix.ENOTTY, "the container's own, and no other")
+	_, master := p.Openat2(child.From("dir", pts), "ptmx", unix.OpenHow{
+		Flags: unix.O_RDWR | unix.O_NOCTTY, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV,
+	}, "")
+	p.Call("ioctl", unix.SYS_IOCTL, "TIOCSPTLCK", "unlock it", child.From("fd", master), child.Flags("request", unix.TIOCSPTLCK, "TIOCSPTLCK"),
+		p.Bytes("lock", make([]byte, 4), "0"))
+	slave := p.Reg()
+	const flags = unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC
+	p.Call("ioctl", unix.SYS_IOCTL, "TIOCGPTPEER", "its other end, whatever its name leads to", child.From("fd", master),
+		child.Flags("request", unix.TIOCGPTPEER, "TIOCGPTPEER"), child.Flags("flags", flags, "O_RDWR|O_NOCTTY|O_CLOEXEC")).Into(slave)
+	p.SyncValue(syncTerminal, "the parent fetches the descriptor, and sends it where it was asked to", master)
+	x.terminal(p, slave)
+	p.Close(slave)
+	p.Close(master)
+	p.Close(pts)
+}
+
+// attend answers the child until it has executed the command.
+func (c *Container) attend(ctx context.Context, p *child.Process, s *ExecSpec, x *process) error {
+	pid := p.PID
+	for {
+		name, err := p.Next(ctx)
+		pid = p.PID
+		switch {
+		case isEOF(err):
+			if s.PIDFile != "" {
+				return pidFileStep(s.PIDFile, &pid).Do()
+			}
+			return nil
+		case err != nil:
+			return err
+		case name == syncBorn:
+			err = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(*s.Process.OOMScoreAdj)), 0)
+		case name == syncTerminal:
+			err = terminalStep(s.Process, s.ConsoleSocket, s.Console, func() (*os.File, error) { return fetch(p.PIDFD(), p.Value()) }).Do()
+		case name == syncListener:
+			var f *os.File
+			if f, err = fetch(p.PIDFD(), p.Value()); err == nil {
+				a := &assembly{process: x, state: c.state, pid: pid}
+				err = errors.Join(a.sendListener(ctx, f), f.Close())
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.Go(); err != nil {
+			return err
+		}
+	}
+}
+
+// runInside runs a hook as a process of the container's.
+func (c *Container) runInside(ctx context.Context, hook specs.Hook) error {
+	text, err := json.Marshal(c.state.specState(specs.StateCreated, c.state.Init.PID))
+	if err != nil {
+		return err
+	}
+	in, out, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	defer out.Close()
+	own := *c.state.Config.Process
+	own.Args, own.Env, own.Terminal, own.OOMScoreAdj = hook.Args, hook.Env, false, nil
+	if len(own.Args) == 0 {
+		own.Args = []string{hook.Path}
+	}
+	ctx, cancel := hookContext(ctx, hook)
+	defer cancel()
+	p, err := c.exec(ctx, &ExecSpec{Process: &own, Stdin: in, path: hook.Path})
+	if err != nil {
+		return err
+	}
+	defer p.release()
+	in.Close()
+	stop := context.AfterFunc(ctx, func() { _ = p.Signal(unix.SIGKILL) })
+	defer stop()
+	go func() {
+		_, _ = bytes.NewReader(text).WriteTo(out)
+		out.Close()
+	}()
+	status, err := p.Wait()
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case err == nil && status.Signaled():
+		err = fmt.Errorf("killed by %v", status.Signal())
+	case err == nil && status.ExitStatus() != 0:
+		err = fmt.Errorf("exit status %d", status.ExitStatus())
+	}
+	if err != nil {
+		return hookError(hook, err, "")
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"tandem/container/child"
+	"tandem/internal/plan"
+)
+
+func (a *assembly) hooksBeforeRoot() bool {
+	h := a.spec.Config.Hooks
+	return h != nil && len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer) > 0 //nolint:staticcheck // prestart is in use
+}
+
+// mounted are the hooks that run while the host's files can still be reached from the container.
+func (a *assembly) mounted() []plan.Phase {
+	h := a.spec.Config.Hooks
+	if h == nil {
+		return nil
+	}
+	var phases []plan.Phase
+	for _, list := range []struct {
+		name   string
+		hooks  []specs.Hook
+		inside bool
+	}{
+		{"prestart", h.Prestart, false}, {"createRuntime", h.CreateRuntime, false}, //nolint:staticcheck // prestart is in use
+		{"createContainer", h.CreateContainer, true},
+	} {
+		if len(list.hooks) == 0 {
+			continue
+		}
+		phase := plan.Phase{Name: "parent: " + list.name + " hooks"}
+		for i, hook := range list.hooks {
+			phase.Steps = append(phase.Steps, plan.Step{
+				Op: "execve", Object: hook.Path, Args: []plan.Arg{plan.A("args", hook.Args)}, Why: "hooks." + list.name,
+				Do: func() error {
+					state := a.state.specState(specs.StateCreating, a.pid)
+					var err error
+					if list.inside {
+						err = runInside(a.context(), hook, state, a.child.PIDFD(), a.ns.own())
+					} else {
+						err = runHook(a.context(), hook, state)
+					}
+					if err != nil {
+						return fmt.Errorf("hooks.%s[%d]: %w", list.name, i, err)
+					}
+					return nil
+				},
+			})
+		}
+		phases = append(phases, phase)
+	}
+	return phases
+}
+
+// hookContext ends when the hook's time is over.
+func hookContext(ctx context.Context, hook specs.Hook) (context.Context, context.CancelFunc) {
+	if hook.Timeout == nil {
+		return ctx, func() {}
+	}
+	limit := time.Duration(*hook.Timeout) * time.Second
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done after %v", limit))
+}
+
+// runHook runs a hook on the host: the state on its standard input, and nothing of this process's environment.
+func runHook(ctx context.Context, hook specs.Hook, state *specs.State) error {
+	text, err := json.Marshal(state)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := hookContext(ctx, hook)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, hook.Path)
+	if len(hook.Args) > 0 {
+		cmd.Args = hook.Args
+	}
+	cmd.Env, cmd.Dir = append([]string{}, hook.Env...), state.Bundle
+	cmd.Stdin = bytes.NewReader(text)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return hookError(hook, err, out.String())
+	}
+	return nil
+}
+
+func hookError(hook specs.Hook, err error, said string) error {
+	if said = strings.TrimSpace(said); said != "" {
+		return fmt.Errorf("%s: %w; it said: %s", hook.Path, err, said)
+	}
+	return fmt.Errorf("%s: %w", hook.Path, err)
+}
+
+// runInside runs a hook in the container's namespaces, before its root is closed: the path is still one of the host's.
+func runInside(ctx context.Context, hook specs.Hook, state *specs.State, pidFD *os.File, namespaces uint64) error {
+	text, err := json.Marshal(state)
+	if err != nil {
+		return err
+	}
+	in, out, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	defer out.Close()
+	args := hook.Args
+	if len(args) == 0 {
+		args = []string{hook.Path}
+	}
+	p := child.New()
+	p.Phase("join the container's namespaces")
+	joinAll(p, pidFD, namespaces)
+	(&process{}).stdio(p, [3]*os.File{in, nil, nil})
+	p.Exec(p.FindFile(hook.Path, child.Command{Args: args, Env: hook.Env}))
+	c, err := p.Start(child.Options{})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	in.Close()
+	ctx, cancel := hookContext(ctx, hook)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = c.Signal(unix.SIGKILL) })
+	defer stop()
+	go func() {
+		_, _ = out.Write(text) // a hook need not read it
+		out.Close()
+	}()
+	_, err = c.Next(ctx)
+	status, waitErr := c.Wait()
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case err != nil && !isEOF(err):
+	case waitErr != nil:
+		err = waitErr
+	case status.Signaled():
+		err = fmt.Errorf("killed by %v", status.Signal())
+	case status.ExitStatus() != 0:
+		err = fmt.Errorf("exit status %d", status.ExitStatus())
+	default:
+		return nil
+	}
+	return hookError(hook, err, "")
+}
+
+// joinAll joins namespaces of the process that pidFD is. In a PID namespace it takes another process to be in it.
+func joinAll(p *child.Program, pidFD *os.File, namespaces uint64) {
+	p.Call("setns", unix.SYS_SETNS, "pidfd", "all of them in one call", p.File("fd", int(pidFD.Fd())),
+		child.Flags("type", namespaces, child.CloneFlags(namespaces)))
+	if namespaces&unix.CLONE_NEWPID != 0 {
+		p.Fork("only a new process is in the PID namespace")
+	}
+}
+
+// runAll runs hooks on the host, and goes on after one that failed: for what has happened already.
+func runAll(ctx context.Context, name string, hooks []specs.Hook, state *specs.State) error {
+	var errs []error
+	for i, hook := range hooks {
+		if err := runHook(ctx, hook, state); err != nil {
+			errs = append(errs, fmt.Errorf("hooks.%s[%d]: %w", name, i, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,230 @@
+package container
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"tandem/container/child"
+	"tandem/container/seccomp"
+)
+
+// process adds to a program what makes its child the container's process: rights, limits, identity, working folder. The
+// same serves a container's first process and one that is started in it later.
+type process struct {
+	*specs.Process
+	caps    capabilities
+	filter  *seccomp.Filter
+	env     []string
+	setIDs  bool   // whether setgroups(2) is possible
+	keyring string // a name for a new session keyring, or empty
+	linux   *specs.Linux
+}
+
+// early is what has to be done while the child is still root on the host's terms.
+func (x *process) early(p *child.Program) {
+	p.Phase("become a session of its own")
+	p.Call("setsid", unix.SYS_SETSID, "", "no terminal of the caller's, and signals from its keys, reach it").Accept(unix.EPERM)
+	if x.keyring != "" {
+		p.Call("keyctl", unix.SYS_KEYCTL, x.keyring, "a session keyring of its own: the caller's keys stay the caller's",
+			child.Flags("operation", unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), p.Str("name", x.keyring)).
+			Accept(unix.ENOSYS, unix.EPERM)
+	}
+	if len(x.Rlimits) > 0 {
+		p.Phase("set resource limits")
+	}
+	for _, r := range x.Rlimits {
+		limit := binary.LittleEndian.AppendUint64(nil, r.Soft)
+		limit = binary.LittleEndian.AppendUint64(limit, r.Hard)
+		p.Call("prlimit64", unix.SYS_PRLIMIT64, r.Type, "", child.Int("pid", 0), child.Int("resource", rlimitNumbers[r.Type]),
+			p.Bytes("limit", limit, fmt.Sprintf("{%d %d}", r.Soft, r.Hard)), child.Int("old", 0))
+	}
+	x.scheduling(p)
+}
+
+// terminal makes the terminal that is open in a register the process's standard files, and its controlling terminal.
+func (x *process) terminal(p *child.Program, slave child.Reg) {
+	p.Phase("take the terminal")
+	for fd := range 3 {
+		p.Call("dup3", unix.SYS_DUP3, "", "", child.From("old", slave), child.Int("new", fd), child.Int("flags", 0))
+	}
+	p.Call("ioctl", unix.SYS_IOCTL, "TIOCSCTTY", "its keys send signals to the container's session", child.Int("fd", 0),
+		child.Flags("request", unix.TIOCSCTTY, "TIOCSCTTY"), child.Int("steal", 0))
+}
+
+// stdio makes the parent's files the process's standard files.
+func (x *process) stdio(p *child.Program, files [3]*os.File) {
+	if files == [3]*os.File{} {
+		return
+	}
+	p.Phase("take the standard files")
+	for fd, f := range files {
+		if f == nil {
+			continue
+		}
+		// A copy above the standard ones, so that none of them is written over before it was read.
+		arg := p.Late("old", f.Name(), func() (*os.File, error) {
+			high, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+			if err != nil {
+				return nil, os.NewSyscallError("fcntl", err)
+			}
+			return os.NewFile(uintptr(high), f.Name()), nil
+		})
+		p.Call("dup3", unix.SYS_DUP3, [3]string{"stdin", "stdout", "stderr"}[fd], "", arg, child.Int("new", fd), child.Int("flags", 0))
+	}
+}
+
+// scheduling is sched_setattr(2), ioprio_set(2), personality(2) and CPU affinity.
+func (x *process) scheduling(p *child.Program) {
+	if s := x.Scheduler; s != nil {
+		attr, err := schedAttr(s)
+		p.Phase("set the scheduling policy")
+		p.Check(err)
+		p.Call("sched_setattr", unix.SYS_SCHED_SETATTR, string(s.Policy), "", child.Int("pid", 0), p.Bytes("attr", attr, fmt.Sprintf("%+v", *s)), child.Int("flags", 0))
+	}
+	if i := x.IOPriority; i != nil {
+		class, known := map[specs.IOPriorityClass]int{
+			specs.IOPRIO_CLASS_RT: 1, specs.IOPRIO_CLASS_BE: 2, specs.IOPRIO_CLASS_IDLE: 3,
+		}[i.Class]
+		p.Phase("set the I/O priority")
+		if !known || i.Priority < 0 || i.Priority > 7 {
+			p.Check(invalid("process.ioPriority: class %q, priority %d", i.Class, i.Priority))
+		}
+		const whoProcess, classShift = 1, 13
+		p.Call("ioprio_set", unix.SYS_IOPRIO_SET, string(i.Class), "", child.Flags("which", whoProcess, "IOPRIO_WHO_PROCESS"),
+			child.Int("who", 0), child.Flags("priority", uint64(class<<classShift|i.Priority), fmt.Sprint(i.Priority)))
+	}
+	if x.linux != nil && x.linux.Personality != nil {
+		const linux32 = 0x0008
+		domains := map[specs.LinuxPersonalityDomain]int{specs.PerLinux: 0, specs.PerLinux32: linux32}
+		domain, known := domains[x.linux.Personality.Domain]
+		p.Phase("set the personality")
+		if !known || len(x.linux.Personality.Flags) > 0 {
+			p.Check(invalid("linux.personality: domain %q, flags %q", x.linux.Personality.Domain, x.linux.Personality.Flags))
+		}
+		p.Call("personality", unix.SYS_PERSONALITY, string(x.linux.Personality.Domain), "", child.Int("persona", domain))
+	}
+}
+
+// late is what makes the process the container's user: from here on it has no rights over the host. With a filter that
+// cannot wait for the end, that comes first.
+func (x *process) late(p *child.Program) {
+	if x.filter != nil && (x.filter.Notify || !x.NoNewPrivileges) {
+		x.loadFilter(p)
+	}
+	x.caps.dropBounding(p)
+	cwd := path.Clean(x.Cwd)
+	p.Phase("go to %s", cwd)
+	p.Call("chdir", unix.SYS_CHDIR, cwd, "as root, who may go where the user may not", p.Str("path", cwd)).Accept(unix.EACCES)
+	p.Phase("become user %d:%d", x.User.UID, x.User.GID)
+	if x.User.UID != 0 {
+		p.Call("prctl", unix.SYS_PRCTL, "PR_SET_KEEPCAPS", "capabilities are set below, not lost here",
+			child.Int("option", unix.PR_SET_KEEPCAPS), child.Int("2", 1), child.Int("3", 0), child.Int("4", 0), child.Int("5", 0))
+	}
+	p.Call("umask", unix.SYS_UMASK, "", "", mode(x.umask()))
+	for fd := range 3 {
+		// So that the process can open /proc/self/fd/1 again: pipes and terminals are its own.
+		p.Call("fchown", unix.SYS_FCHOWN, "", "its standard files are its own", child.Int("fd", fd), child.Int("uid", int(x.User.UID)), child.Int("gid", -1)).
+			Accept(unix.EINVAL, unix.EPERM, unix.EROFS, unix.EBADF, unix.EACCES, unix.EOVERFLOW)
+	}
+	if x.setIDs {
+		var groups []byte
+		for _, g := range x.User.AdditionalGids {
+			groups = binary.LittleEndian.AppendUint32(groups, g)
+		}
+		p.Call("setgroups", unix.SYS_SETGROUPS, "", "", child.Int("size", len(x.User.AdditionalGids)), p.Bytes("list", groups, fmt.Sprint(x.User.AdditionalGids)))
+	}
+	p.Call("setgid", unix.SYS_SETGID, "", "", child.Int("gid", int(x.User.GID)))
+	p.Call("setuid", unix.SYS_SETUID, "", "", child.Int("uid", int(x.User.UID)))
+	p.Call("chdir", unix.SYS_CHDIR, cwd, "as the user, who may go where root may not (NFS)", p.Str("path", cwd)).Accept(unix.EACCES)
+	p.ExpectInRoot("a folder of the host's that stayed open would show here (CVE-2024-21626)")
+	x.caps.set(p)
+	if x.NoNewPrivileges {
+		p.Call("prctl", unix.SYS_PRCTL, "PR_SET_NO_NEW_PRIVS", "set-user-ID files give it nothing",
+			child.Int("option", unix.PR_SET_NO_NEW_PRIVS), child.Int("2", 1), child.Int("3", 0), child.Int("4", 0), child.Int("5", 0))
+	}
+}
+
+// syncListener is where the parent fetches the descriptor of a filter that asks.
+const syncListener = "seccomp listener"
+
+func (x *process) loadFilter(p *child.Program) {
+	p.Phase("load the seccomp filter")
+	r := p.Reg()
+	call := p.Call("seccomp", unix.SYS_SECCOMP, "SECCOMP_SET_MODE_FILTER", "without no_new_privs it needs CAP_SYS_ADMIN, so it comes before that goes",
+		child.Flags("operation", unix.SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER"), child.Int("flags", int(x.filter.Flags)),
+		p.Filter("filter", x.filter.Program))
+	if x.filter.Notify {
+		call.Into(r)
+		p.SyncValue(syncListener, "the parent gives the listener to who answers", r)
+		p.Close(r)
+	}
+}
+
+// command is what the child executes in the end.
+func (x *process) command(preserve int) child.Command {
+	c := child.Command{Args: x.Args, Env: x.env, Path: x.path(), Preserve: preserve}
+	if x.filter != nil && !x.filter.Notify && x.NoNewPrivileges {
+		c.Filter, c.FilterFlags = x.filter.Program, x.filter.Flags
+	}
+	return c
+}
+
+func (x *process) umask() uint32 {
+	if x.User.Umask != nil {
+		return *x.User.Umask
+	}
+	return 0o022
+}
+
+func mode(m uint32) child.Arg { return child.Flags("mask", uint64(m), fmt.Sprintf("%#o", m)) }
+
+// path is where the command is looked for: in the process's own PATH.
+func (x *process) path() []string {
+	for _, e := range x.env {
+		if value, ok := strings.CutPrefix(e, "PATH="); ok {
+			return strings.Split(value, ":")
+		}
+	}
+	return strings.Split(defaultPath, ":")
+}
+
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// schedAttr is struct sched_attr, see sched_setattr(2).
+func schedAttr(s *specs.Scheduler) ([]byte, error) {
+	policies := map[specs.LinuxSchedulerPolicy]uint32{
+		specs.SchedOther: 0, specs.SchedFIFO: 1, specs.SchedRR: 2, specs.SchedBatch: 3, specs.SchedISO: 4, specs.SchedIdle: 5,
+		specs.SchedDeadline: 6,
+	}
+	flagBits := map[specs.LinuxSchedulerFlag]uint64{
+		specs.SchedFlagResetOnFork: 1, specs.SchedFlagReclaim: 2, specs.SchedFlagDLOverrun: 4, specs.SchedFlagKeepPolicy: 8,
+		specs.SchedFlagKeepParams: 0x10, specs.SchedFlagUtilClampMin: 0x20, specs.SchedFlagUtilClampMax: 0x40,
+	}
+	policy, known := policies[s.Policy]
+	if !known {
+		return nil, invalid("process.scheduler.policy %q", s.Policy)
+	}
+	flags := uint64(0)
+	for _, f := range s.Flags {
+		bit, known := flagBits[f]
+		if !known {
+			return nil, invalid("process.scheduler.flags %q", f)
+		}
+		flags |= bit
+	}
+	const size = 48
+	b := binary.LittleEndian.AppendUint32(nil, size)
+	b = binary.LittleEndian.AppendUint32(b, policy)
+	b = binary.LittleEndian.AppendUint64(b, flags)
+	b = binary.LittleEndian.AppendUint32(b, uint32(s.Nice))
+	b = binary.LittleEndian.AppendUint32(b, uint32(s.Priority))
+	b = binary.LittleEndian.AppendUint64(b, s.Runtime)
+	b = binary.LittleEndian.AppendUint64(b, s.Deadline)
+	return binary.LittleEndian.AppendUint64(b, s.Period), nil
+}

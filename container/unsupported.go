@@ -1,0 +1,57 @@
+package container
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// unsupported names what a configuration asks for and is not to be had.
+func unsupported(c *specs.Spec) error {
+	wants := []struct {
+		asked bool
+		field string
+		have  func() bool
+		lacks string
+	}{
+		{c.Process != nil && c.Process.ApparmorProfile != "", "process.apparmorProfile", haveAppArmor, "this kernel runs without AppArmor"},
+		{c.Process != nil && c.Process.SelinuxLabel != "", "process.selinuxLabel", haveSELinux, "this kernel runs without SELinux"},
+		{c.Linux.MountLabel != "", "linux.mountLabel", haveSELinux, "this kernel runs without SELinux"},
+		{c.Linux.IntelRdt != nil, "linux.intelRdt", never, "tandem has no resctrl"},
+		{c.Linux.MemoryPolicy != nil, "linux.memoryPolicy", never, "tandem sets no NUMA policy"},
+		{len(c.Linux.NetDevices) > 0, "linux.netDevices", never, "tandem moves no links of the host's"},
+	}
+	for _, w := range wants {
+		if w.asked && !w.have() {
+			return fmt.Errorf("%s: %w: %s", w.field, ErrNotSupported, w.lacks)
+		}
+	}
+	return nil
+}
+
+func never() bool { return false }
+
+func haveAppArmor() bool { return haveLSM("apparmor") }
+
+func haveSELinux() bool { return haveLSM("selinux") }
+
+// haveLSM looks in the kernel's list, where securityfs shows it.
+func haveLSM(name string) bool {
+	text, err := os.ReadFile("/sys/kernel/security/lsm")
+	if err != nil {
+		return false
+	}
+	for _, have := range strings.Split(strings.TrimSpace(string(text)), ",") {
+		if have == name {
+			return true
+		}
+	}
+	return false
+}
+
+// splitPath are a path's parts.
+func splitPath(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+}
