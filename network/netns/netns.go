@@ -23,7 +23,10 @@ type NS struct {
 }
 
 // ID tells namespaces apart for as long as one of them is open.
-type ID struct{ Device, Inode uint64 }
+type ID struct {
+	Device uint64 `json:"device"`
+	Inode  uint64 `json:"inode"`
+}
 
 // Current opens the namespace of the calling thread.
 func Current() (*NS, error) { return Open(threadFile) }
