@@ -41,8 +41,6 @@ type assembly struct {
 	started *os.File // the FIFO that lets the process go on
 	failed  *os.File // the FIFO that it tells its failure to
 	cgroup  *os.File // for CLONE_INTO_CGROUP
-	master  *os.File // of a terminal that the parent has opened
-	done    []*plan.Done
 }
 
 // The places where the child waits for its parent.

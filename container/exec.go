@@ -155,10 +155,9 @@ func (c *Container) execTerminal(p *child.Program, x *process) {
 
 // attend answers the child until it has executed the command.
 func (c *Container) attend(ctx context.Context, p *child.Process, s *ExecSpec, x *process) error {
-	pid := p.PID
 	for {
 		name, err := p.Next(ctx)
-		pid = p.PID
+		pid := p.PID
 		switch {
 		case isEOF(err):
 			if s.PIDFile != "" {

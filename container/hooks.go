@@ -18,9 +18,15 @@ import (
 	"tandem/internal/plan"
 )
 
+// prestart are hooks that the specification has put aside for createRuntime, and that are still in use.
+func prestart(h *specs.Hooks) []specs.Hook {
+	//lint:ignore SA1019 podman and others still use them
+	return h.Prestart
+}
+
 func (a *assembly) hooksBeforeRoot() bool {
 	h := a.spec.Config.Hooks
-	return h != nil && len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer) > 0 //nolint:staticcheck // prestart is in use
+	return h != nil && len(prestart(h))+len(h.CreateRuntime)+len(h.CreateContainer) > 0
 }
 
 // mounted are the hooks that run while the host's files can still be reached from the container.
@@ -35,7 +41,8 @@ func (a *assembly) mounted() []plan.Phase {
 		hooks  []specs.Hook
 		inside bool
 	}{
-		{"prestart", h.Prestart, false}, {"createRuntime", h.CreateRuntime, false}, //nolint:staticcheck // prestart is in use
+		{"prestart", prestart(h), false},
+		{"createRuntime", h.CreateRuntime, false},
 		{"createContainer", h.CreateContainer, true},
 	} {
 		if len(list.hooks) == 0 {

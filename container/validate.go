@@ -83,7 +83,7 @@ func checkHooks(h *specs.Hooks) error {
 		return nil
 	}
 	for name, hooks := range map[string][]specs.Hook{
-		"prestart": h.Prestart, "createRuntime": h.CreateRuntime, "createContainer": h.CreateContainer, //nolint:staticcheck // prestart is in use
+		"prestart": prestart(h), "createRuntime": h.CreateRuntime, "createContainer": h.CreateContainer,
 		"startContainer": h.StartContainer, "poststart": h.Poststart, "poststop": h.Poststop,
 	} {
 		for i, hook := range hooks {
@@ -122,14 +122,4 @@ func checkMappings(l *specs.Linux, n namespaces) error {
 		}
 	}
 	return nil
-}
-
-// rootID finds the host's ID of the container's root.
-func rootID(maps []specs.LinuxIDMapping) (id uint32, ok bool) {
-	for _, m := range maps {
-		if m.ContainerID == 0 {
-			return m.HostID, true
-		}
-	}
-	return 0, false
 }
