@@ -9,15 +9,16 @@ import (
 
 // An Image is a manifest that the store has a name for, or once had.
 type Image struct {
-	Names    []string         `json:"names"`    // in full, such as docker.io/library/alpine:3.22; may be empty
-	Digest   digest.Digest    `json:"digest"`   // of the manifest
-	ID       digest.Digest    `json:"id"`       // of the configuration: what docker and podman call the image's ID
-	Source   digest.Digest    `json:"source"`   // of the index that the manifest was chosen from; empty if there was none
-	Platform ocispec.Platform `json:"platform"` // what it runs on
-	Created  *time.Time       `json:"created"`  // when it was built, as it says; nil if it does not
-	Added    time.Time        `json:"added"`    // to this store
-	Size     int64            `json:"size"`     // of its blobs in bytes: manifest, configuration and layers
-	Layers   []Layer          `json:"layers"`   // the bottom one first
+	Names    []string         `json:"names"`             // in full, such as docker.io/library/alpine:3.22; may be empty
+	Digest   digest.Digest    `json:"digest"`            // of the manifest
+	ID       digest.Digest    `json:"id"`                // of the configuration: what docker and podman call the image's ID
+	Source   digest.Digest    `json:"source"`            // of the index that the manifest was chosen from; empty if there was none
+	Platform ocispec.Platform `json:"platform"`          // what it runs on
+	Created  *time.Time       `json:"created"`           // when it was built, as it says; nil if it does not
+	Added    time.Time        `json:"added"`             // to this store
+	Size     int64            `json:"size"`              // of its blobs in bytes: manifest, configuration and layers
+	Layers   []Layer          `json:"layers"`            // the bottom one first
+	Problem  string           `json:"problem,omitempty"` // why it cannot be used
 }
 
 // A Layer is a set of changes to the layers below it.

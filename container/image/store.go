@@ -3,11 +3,14 @@ package image
 import (
 	"context"
 	"errors"
-	"io"
-	"time"
+	"fmt"
+	"os"
+	"path/filepath"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+
+	"tandem/container/image/layer"
 )
 
 // Errors that callers tell apart.
@@ -18,7 +21,8 @@ var (
 	ErrInUse     = errors.New("image is in use")
 	ErrFormat    = errors.New("not a container image")               // what was read is none, or is broken
 	ErrDigest    = errors.New("content is not what its digest says") // of a blob, manifest or layer
-	ErrTooLarge  = errors.New("larger than allowed")                 // see [Limits]
+	ErrTooLarge  = layer.ErrTooLarge                                 // see [Limits]
+	ErrMissing   = errors.New("content is missing")                  // of an image that the store has the manifest of
 )
 
 // Limits keep an image from filling the disk: a few kilobytes of gzip unpack to gigabytes. Zero is the default.
@@ -30,142 +34,130 @@ type Limits struct {
 	Layers     int   // of one image. 500, as many as the kernel's overlay stacks (OVL_MAX_STACK)
 }
 
+func (l Limits) orDefaults() Limits {
+	for _, d := range []struct {
+		value  *int64
+		normal int64
+	}{{&l.LayerBytes, 16 << 30}, {&l.ImageBytes, 64 << 30}, {&l.BlobBytes, 16 << 30}} {
+		if *d.value == 0 {
+			*d.value = d.normal
+		}
+	}
+	if l.Entries == 0 {
+		l.Entries = 1_000_000
+	}
+	if l.Layers == 0 {
+		l.Layers = 500
+	}
+	return l
+}
+
+func (l Limits) layer() layer.Limits { return layer.Limits{Bytes: l.LayerBytes, Entries: l.Entries} }
+
 // A Store is a folder of images. All of its methods may be called at the same time, by any number of processes.
 type Store struct {
-	dir string
+	dir     string
+	limits  Limits
+	devices bool
+	unpack  unpackFunc
+	user    bool // layers are for overlayfs's option userxattr
+	squash  bool // all files are the user's, who has no other IDs
 }
 
 // An Option changes how a store works.
 type Option func(*Store)
 
 // WithLimits sets other limits than the default ones.
-func WithLimits(l Limits) Option { return func(s *Store) {} }
+func WithLimits(l Limits) Option { return func(s *Store) { s.limits = l.orDefaults() } }
+
+// WithoutDevices refuses layers that hold device nodes.
+func WithoutDevices() Option { return func(s *Store) { s.devices = false } }
 
 // Open gives the store in the folder "images" of root, and makes it if it is not there. An empty root is
 // [DefaultRoot].
-func Open(root string, options ...Option) (*Store, error) { return nil, errors.ErrUnsupported }
+func Open(root string, options ...Option) (*Store, error) {
+	if root == "" {
+		var err error
+		if root, err = DefaultRoot(); err != nil {
+			return nil, err
+		}
+	}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, fmt.Errorf("image: open store: %w", err)
+	}
+	s := &Store{dir: filepath.Join(root, "images"), limits: Limits{}.orDefaults(), devices: true, unpack: unpackHere}
+	for _, option := range options {
+		option(s)
+	}
+	if err := s.prepare(); err != nil {
+		return nil, fmt.Errorf("image: open store: %w", err)
+	}
+	return s, nil
+}
 
 // DefaultRoot is where tandem keeps what it cannot make again: $TANDEM_ROOT, or /var/lib/tandem for root, or "tandem"
 // in the user's $XDG_DATA_HOME.
-func DefaultRoot() (string, error) { return "", errors.ErrUnsupported }
+func DefaultRoot() (string, error) {
+	if root := os.Getenv("TANDEM_ROOT"); root != "" {
+		return root, nil
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/tandem", nil
+	}
+	// The XDG base directory specification has relative paths ignored.
+	if data := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(data) {
+		return filepath.Join(data, "tandem"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("image: find a place for images: %w (TANDEM_ROOT names one)", err)
+	}
+	return filepath.Join(home, ".local/share/tandem"), nil
+}
+
+// The folders and files of a store. The first three are the OCI image layout's (image-layout.md).
+const (
+	layoutFile = ocispec.ImageLayoutFile
+	indexFile  = ocispec.ImageIndexFile
+	blobsDir   = ocispec.ImageBlobsDir
+
+	layersDir = "layers"
+	leasesDir = "leases"
+	locksDir  = "locks"
+	tempDir   = "tmp" // of blobs and files until they are whole
+)
+
+// prepare makes what is missing of the store.
+func (s *Store) prepare() error {
+	// Nobody else may have a way to the layers: they hold set-user-ID programs that anybody may have made
+	// (CVE-2021-41091 was Docker's folder with mode 0711).
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	for _, dir := range []string{blobsDir, layersDir, leasesDir, locksDir, tempDir} {
+		if err := os.Mkdir(s.path(dir), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	if _, err := os.Stat(s.path(layoutFile)); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	unlock, err := s.lock(context.Background(), indexLock, unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return s.writeFile(layoutFile, fmt.Appendf(nil, `{"imageLayoutVersion":%q}`, ocispec.ImageLayoutVersion))
+}
+
+func (s *Store) path(parts ...string) string {
+	return filepath.Join(append([]string{s.dir}, parts...)...)
+}
 
 // Dir is the store's folder, an OCI image layout with unpacked layers beside.
 func (s *Store) Dir() string { return s.dir }
 
 // UserXattr tells whether the layers' whiteouts and opaque folders are marked by user.overlay.* attributes, as an
 // unprivileged user's have to be: such layers are mounted with overlayfs's option userxattr, others without.
-func (s *Store) UserXattr() bool { return false }
-
-// ImportOptions are what an archive does not tell. The zero value is good.
-type ImportOptions struct {
-	Name     string              // for the image; empty leaves it with the names in the archive, if there are any
-	Platform *ocispec.Platform   // which one of an index, or what a root file system is for; nil is this machine's
-	Config   ocispec.ImageConfig // of an image made from a root file system
-	Progress Progress            // may be nil
-}
-
-// Import adds what r reads: a docker archive, an OCI archive or the tar archive of a root file system, compressed or
-// not; which of them it is, it sees by itself. It gives the images that it added.
-func (s *Store) Import(ctx context.Context, r io.Reader, o ImportOptions) ([]Image, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// ImportPath is [Store.Import] for a file, or for a folder that holds an OCI layout.
-func (s *Store) ImportPath(ctx context.Context, path string, o ImportOptions) ([]Image, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// TransferOptions are for Pull and Push. The zero value is good.
-type TransferOptions struct {
-	Platform *ocispec.Platform // which one of an index; nil is this machine's
-	Insecure bool              // speak HTTP, or HTTPS with a certificate that nobody vouches for; loopback may always
-	Progress Progress          // may be nil
-}
-
-// Pull gets an image from a registry, and unpacks its layers.
-func (s *Store) Pull(ctx context.Context, ref string, o TransferOptions) (Image, error) {
-	return Image{}, errors.ErrUnsupported
-}
-
-// Push sends the image ref to the registry and name that target says; an empty target is ref itself.
-func (s *Store) Push(ctx context.Context, ref, target string, o TransferOptions) (digest.Digest, error) {
-	return "", errors.ErrUnsupported
-}
-
-// List gives all images, the one added last first.
-func (s *Store) List() ([]Image, error) { return nil, errors.ErrUnsupported }
-
-// Resolve gives the image that is meant by a name (alpine, alpine:3.22, host:5000/a/b@sha256:...), by the digest of
-// its manifest or configuration, or by the first hexadecimal digits of either.
-func (s *Store) Resolve(ref string) (Image, error) { return Image{}, errors.ErrUnsupported }
-
-// Config gives the configuration of an image: its command, environment, user and so on.
-func (s *Store) Config(ref string) (ocispec.Image, error) {
-	return ocispec.Image{}, errors.ErrUnsupported
-}
-
-// Layers gives the folders of an image's layers as overlayfs takes its lower ones, topmost first, and unpacks those
-// that are not. Nothing keeps them from being removed: see [Store.Acquire].
-func (s *Store) Layers(ctx context.Context, ref string, p Progress) (lower []string, config ocispec.Image, err error) {
-	return nil, ocispec.Image{}, errors.ErrUnsupported
-}
-
-// A Lease keeps an image's layers from being removed.
-type Lease struct {
-	Owner  string        `json:"owner"` // who asked for it: a container's ID
-	Ref    string        `json:"ref"`   // as it was asked for
-	Image  digest.Digest `json:"image"`
-	Since  time.Time     `json:"since"`
-	Lower  []string      `json:"lower"` // as Layers gives them
-	Config ocispec.Image `json:"config"`
-}
-
-// Acquire is Layers with a lease on them, which holds until Release, also when this process ends. An owner has one
-// lease; a second one replaces the first.
-func (s *Store) Acquire(ctx context.Context, owner, ref string, p Progress) (Lease, error) {
-	return Lease{}, errors.ErrUnsupported
-}
-
-// Release ends the owner's lease. It is no error if there is none.
-func (s *Store) Release(owner string) error { return errors.ErrUnsupported }
-
-// Leases gives all of them, ordered by owner.
-func (s *Store) Leases() ([]Lease, error) { return nil, errors.ErrUnsupported }
-
-// Tag gives an image one more name. An image that had the name loses it.
-func (s *Store) Tag(ref, name string) error { return errors.ErrUnsupported }
-
-// Removed tells what Remove and Prune took away.
-type Removed struct {
-	Names  []string        `json:"names"`  // of images
-	Images []digest.Digest `json:"images"` // manifests that no name is left for
-	Bytes  int64           `json:"bytes"`  // of disk space, blobs and unpacked layers
-	Kept   bool            `json:"kept"`   // another process is adding to the store, so that no content could be removed
-}
-
-// Remove takes the name ref away, or all names of the image if ref is no name, and then what no image needs any more.
-// It refuses with [ErrInUse] if the image loses its last name while it is leased, unless force is set; leased layers
-// stay until they are released, even then.
-func (s *Store) Remove(ref string, force bool) (Removed, error) {
-	return Removed{}, errors.ErrUnsupported
-}
-
-// Prune removes what no named or leased image needs; with all, also images that nobody leases.
-func (s *Store) Prune(all bool) (Removed, error) { return Removed{}, errors.ErrUnsupported }
-
-// Usage is disk space in bytes.
-type Usage struct {
-	Images  int   `json:"images"`
-	Layers  int   `json:"layers"`
-	Blobs   int64 `json:"blobs"`   // as they came
-	Unpack  int64 `json:"unpack"`  // the layers' files
-	Garbage int64 `json:"garbage"` // what Prune would remove of either
-}
-
-// Usage tells what the store takes of the disk.
-func (s *Store) Usage() (Usage, error) { return Usage{}, errors.ErrUnsupported }
-
-// Save writes images as one OCI archive, which docker, podman, skopeo and Import read.
-func (s *Store) Save(ctx context.Context, w io.Writer, refs ...string) error {
-	return errors.ErrUnsupported
-}
+func (s *Store) UserXattr() bool { return s.user }

@@ -1,0 +1,113 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Removed tells what Remove and Prune took away.
+type Removed struct {
+	Names  []string        `json:"names"`  // of images
+	Images []digest.Digest `json:"images"` // manifests that no name is left for
+	Bytes  int64           `json:"bytes"`  // of disk space, blobs and unpacked layers
+	Kept   bool            `json:"kept"`   // another process is adding to the store, so that no content could be removed
+}
+
+// Remove takes the name ref away, or all names of the image if ref is no name, and then what no image needs any more.
+// It refuses with [ErrInUse] if the image loses its last name while it is leased, unless force is set; leased layers
+// stay until they are released, even then.
+func (s *Store) Remove(ref string, force bool) (Removed, error) {
+	r, err := s.remove(func(index *ocispec.Index, leased func(digest.Digest) []string) ([]ocispec.Descriptor, error) {
+		d, err := s.find(*index, ref)
+		if err != nil {
+			return nil, err
+		}
+		entries := slices.DeleteFunc(slices.Clone(index.Manifests), func(e ocispec.Descriptor) bool { return e.Digest != d.Digest })
+		named := d.Annotations[nameAnnotation]
+		if named != "" && len(entries) > 1 && isNameOf(ref, named) {
+			return []ocispec.Descriptor{d}, nil
+		}
+		if owners := leased(d.Digest); len(owners) > 0 && !force {
+			return nil, fmt.Errorf("%w by %s", ErrInUse, owners[0])
+		}
+		return entries, nil
+	})
+	if err != nil {
+		return r, fmt.Errorf("image: remove %s: %w", ref, err)
+	}
+	return r, nil
+}
+
+// isNameOf tells whether a reference means an image by this name, and not by a digest.
+func isNameOf(ref, name string) bool {
+	r, err := parseReference(ref)
+	if err != nil || r.Digest != "" {
+		return false
+	}
+	local, ok := r.local()
+	return name == r.String() || ok && name == local.String()
+}
+
+// Prune removes what no named or leased image needs; with all, also images that nobody leases.
+func (s *Store) Prune(all bool) (Removed, error) {
+	r, err := s.remove(func(index *ocispec.Index, leased func(digest.Digest) []string) ([]ocispec.Descriptor, error) {
+		return slices.DeleteFunc(slices.Clone(index.Manifests), func(e ocispec.Descriptor) bool {
+			return len(leased(e.Digest)) > 0 || !all && e.Annotations[nameAnnotation] != ""
+		}), nil
+	})
+	if err != nil {
+		return r, fmt.Errorf("image: prune: %w", err)
+	}
+	return r, nil
+}
+
+// remove takes those entries out of the index that choose gives, and then what nothing refers to.
+func (s *Store) remove(choose func(*ocispec.Index, func(digest.Digest) []string) ([]ocispec.Descriptor, error)) (Removed, error) {
+	r := Removed{Names: []string{}, Images: []digest.Digest{}}
+	err := s.changeIndex(func(index *ocispec.Index) error {
+		leases, err := s.leases()
+		if err != nil {
+			return err
+		}
+		leased := func(d digest.Digest) (owners []string) {
+			for _, l := range leases {
+				if l.Image == d {
+					owners = append(owners, l.Owner)
+				}
+			}
+			return owners
+		}
+		gone, err := choose(index, leased)
+		if err != nil {
+			return err
+		}
+		for _, d := range gone {
+			name := d.Annotations[nameAnnotation]
+			if name != "" {
+				r.Names = append(r.Names, name)
+			}
+			index.Manifests = slices.DeleteFunc(index.Manifests, func(e ocispec.Descriptor) bool {
+				return e.Digest == d.Digest && e.Annotations[nameAnnotation] == name
+			})
+		}
+		for _, d := range gone {
+			if !hasManifest(index, d) && !slices.Contains(r.Images, d.Digest) {
+				r.Images = append(r.Images, d.Digest)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return r, err
+	}
+	r.Bytes, err = s.collect()
+	if errors.Is(err, errLocked) {
+		r.Kept = true
+		return r, nil
+	}
+	return r, err
+}
