@@ -10,6 +10,7 @@ TESTFLAGS  ?=
 BENCHFLAGS ?=
 
 TANDEM      := bin/tandem
+RUNTIME     := bin/tandem-oci
 GOFUMPT     := go run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 HELLO       := echo "Hello from a guest: Linux $$(uname -r) on $$(nproc) CPU, $$(cut -d. -f1 /proc/uptime) s after its start"
@@ -21,11 +22,11 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The go command knows best what is out of date.
-build: ## build bin/tandem: one static program, which is also the guests' init
-	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(TANDEM) ./cmd/tandem
+build: ## build bin/tandem, which is also the guests' init, and bin/tandem-oci: two static programs
+	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(dir $(TANDEM)) ./cmd/tandem ./cmd/tandem-oci
 
-install: build ## install tandem into PREFIX/bin (/usr/local)
-	install -D -m 755 $(TANDEM) $(DESTDIR)$(PREFIX)/bin/tandem
+install: build ## install tandem and tandem-oci into PREFIX/bin (/usr/local)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(TANDEM) $(RUNTIME)
 
 demo: build ## boot a guest kernel, show it, power off
 	@.ci/install busybox

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tandem/container"
+)
+
+func newExecCommand(g *global) *cobra.Command {
+	var f execFlags
+	cmd := &cobra.Command{
+		Use:   "exec [flags] ID COMMAND [ARG]... | exec [flags] --process FILE ID",
+		Short: "Run one more process in a container",
+		Long: "Runs a process in a container, as the container's own in all that the flags don't say, and ends with its status.\n" +
+			"What keeps it from running has exit status 255.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 0:
+				return usageError(cmd, "the container's ID is missing")
+			case len(args) == 1 && f.process == "":
+				return usageError(cmd, "the command is missing")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			err := g.exec(cmd.Context(), cmd, &f, args[0], args[1:])
+			var status exitStatus
+			if err == nil || errors.As(err, &status) {
+				return err
+			}
+			return &failure{statusExecFailed, err}
+		},
+	}
+	cmd.Flags().SetInterspersed(false) // what follows the ID is the command's
+	f.register(cmd.Flags())
+	return cmd
+}
+
+type execFlags struct {
+	process, consoleSocket, pidFile, pidfdSocket string
+	cwd, user, label, apparmor                   string
+	env, caps, cgroups                           []string
+	gids                                         []uint
+	tty, detach, noNewPrivs, ignorePaused        bool
+	preserveFDs                                  int
+}
+
+func (f *execFlags) register(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.process, "process", "p", "", "read the process from `FILE`: JSON, as config.json has it")
+	flags.StringVar(&f.consoleSocket, "console-socket", "", "send the terminal's master to the Unix socket `PATH`")
+	flags.StringVar(&f.pidFile, "pid-file", "", "write the process's number to `FILE`")
+	flags.StringVar(&f.pidfdSocket, "pidfd-socket", "", "send a descriptor of the process to the Unix socket `PATH`")
+	flags.StringVar(&f.cwd, "cwd", "", "start in the folder `DIR` of the container")
+	flags.StringVarP(&f.user, "user", "u", "", "run as `UID[:GID]`")
+	flags.UintSliceVarP(&f.gids, "additional-gids", "g", nil, "be in the group `GID` too")
+	flags.StringArrayVarP(&f.env, "env", "e", nil, "set a variable, `NAME=VALUE`")
+	flags.BoolVarP(&f.tty, "tty", "t", false, "give it a terminal")
+	flags.BoolVarP(&f.detach, "detach", "d", false, "leave it running")
+	flags.StringVar(&f.label, "process-label", "", "the SELinux `LABEL` of the process")
+	flags.StringVar(&f.apparmor, "apparmor", "", "the AppArmor `PROFILE` of the process")
+	flags.BoolVar(&f.noNewPrivs, "no-new-privs", false, "let no program that it executes give it rights (set-uid and the like)")
+	flags.StringArrayVarP(&f.caps, "cap", "c", nil, "add the capability `CAP`")
+	flags.IntVar(&f.preserveFDs, "preserve-fds", 0, "pass on `N` descriptors, from 3 on (behind those of LISTEN_FDS)")
+	flags.StringArrayVar(&f.cgroups, "cgroup", nil, "run it in the cgroup `PATH` below the container's")
+	flags.BoolVar(&f.ignorePaused, "ignore-paused", false, "start it in a container that is paused: it waits")
+}
+
+func (g *global) exec(ctx context.Context, cmd *cobra.Command, f *execFlags, id string, command []string) error {
+	c, err := g.load(id)
+	if err != nil {
+		return err
+	}
+	s, err := f.spec(c.Config(), command)
+	if err != nil {
+		return err
+	}
+	if f.detach {
+		return execDetached(ctx, c, s, f)
+	}
+	t, err := newTerminal(s.Process, f.consoleSocket)
+	if err != nil {
+		return err
+	}
+	s.Console = t.attach
+	p, err := c.Exec(ctx, s)
+	if err != nil {
+		t.close()
+		return err
+	}
+	status, err := g.accompany(p, t, f.pidfdSocket)
+	t.close()
+	return errors.Join(err, statusError(status))
+}
+
+func execDetached(ctx context.Context, c *container.Container, s *container.ExecSpec, f *execFlags) error {
+	if err := checkDetachedTerminal(s.Process, f.consoleSocket); err != nil {
+		return err
+	}
+	p, err := c.Exec(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer p.Release()
+	if f.pidfdSocket != "" {
+		return sendPIDFD(p.PID(), f.pidfdSocket)
+	}
+	return nil
+}
+
+// spec is the process that the flags ask for.
+func (f *execFlags) spec(config *specs.Spec, command []string) (*container.ExecSpec, error) {
+	p, err := f.processOf(config, command)
+	if err != nil {
+		return nil, err
+	}
+	fds, err := preservedFDs(f.preserveFDs)
+	if err != nil {
+		return nil, err
+	}
+	fds.announce(p)
+	cgroup, err := subCgroup(f.cgroups)
+	if err != nil {
+		return nil, err
+	}
+	return &container.ExecSpec{
+		Process: p, ConsoleSocket: f.consoleSocket, PreserveFDs: fds.total, PIDFile: f.pidFile,
+		Cgroup: cgroup, IgnorePaused: f.ignorePaused,
+	}, nil
+}
+
+// processOf is the process of --process, or the container's own with what the flags change.
+func (f *execFlags) processOf(config *specs.Spec, command []string) (*specs.Process, error) {
+	if f.process != "" {
+		return f.readProcess()
+	}
+	if config.Process == nil {
+		return nil, fmt.Errorf("the container's configuration has no process to go by: give --process")
+	}
+	p := *config.Process
+	p.Args, p.Terminal = command, f.tty
+	p.Env = append(append([]string{}, p.Env...), f.env...)
+	p.NoNewPrivileges = p.NoNewPrivileges || f.noNewPrivs
+	set(&p.Cwd, f.cwd)
+	set(&p.ApparmorProfile, f.apparmor)
+	set(&p.SelinuxLabel, f.label)
+	if f.user != "" {
+		if err := parseUser(f.user, &p.User); err != nil {
+			return nil, fmt.Errorf("--user: %w", err)
+		}
+	}
+	for _, gid := range f.gids {
+		p.User.AdditionalGids = append(p.User.AdditionalGids[:len(p.User.AdditionalGids):len(p.User.AdditionalGids)], uint32(gid))
+	}
+	p.Capabilities = withCapabilities(p.Capabilities, f.caps)
+	return &p, nil
+}
+
+func (f *execFlags) readProcess() (*specs.Process, error) {
+	file, err := os.Open(f.process)
+	if err != nil {
+		return nil, fmt.Errorf("--process: %w", err)
+	}
+	defer file.Close()
+	var p specs.Process
+	if err := decode(file, &p); err != nil {
+		return nil, fmt.Errorf("--process %s: %w", f.process, err)
+	}
+	p.Terminal = p.Terminal || f.tty // conmon gives both
+	return &p, nil
+}
+
+func set(field *string, value string) {
+	if value != "" {
+		*field = value
+	}
+}

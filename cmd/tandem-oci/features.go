@@ -1,0 +1,78 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/moby/sys/capability"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
+	"github.com/spf13/cobra"
+
+	"tandem/container/seccomp"
+)
+
+func newFeaturesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "features",
+		Short: "Print what tandem-oci can do, as JSON",
+		Long:  "Prints the features structure of the OCI runtime specification: what of a configuration has an effect here.",
+		Args:  arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return printJSON(cmd.OutOrStdout(), supported())
+		},
+	}
+}
+
+// supported is what features.md and features-linux.md of the specification ask for.
+func supported() *features.Features {
+	yes, no := true, false
+	return &features.Features{
+		OCIVersionMin: "1.0.0",
+		OCIVersionMax: specs.Version,
+		Hooks:         []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
+		MountOptions:  mountOptions(),
+		Linux: &features.Linux{
+			Namespaces: []string{
+				string(specs.CgroupNamespace), string(specs.IPCNamespace), string(specs.MountNamespace),
+				string(specs.NetworkNamespace), string(specs.PIDNamespace), string(specs.TimeNamespace),
+				string(specs.UserNamespace), string(specs.UTSNamespace),
+			},
+			Capabilities:    capabilityNames(),
+			Cgroup:          &features.Cgroup{V1: &yes, V2: &yes, Systemd: &no, SystemdUser: &no, Rdma: &yes},
+			Seccomp:         seccomp.Supported(),
+			Apparmor:        &features.Apparmor{Enabled: &yes},
+			Selinux:         &features.Selinux{Enabled: &yes},
+			IntelRdt:        &features.IntelRdt{Enabled: &no, Schemata: &no, Monitoring: &no},
+			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &yes}},
+			NetDevices:      &features.NetDevices{Enabled: &no},
+		},
+	}
+}
+
+func capabilityNames() []string {
+	var names []string
+	for _, c := range capability.ListKnown() {
+		names = append(names, "CAP_"+strings.ToUpper(c.String()))
+	}
+	return names
+}
+
+// mountOptions are those of the specification's table ("Linux mount options") and what runc has beside them. Whatever
+// is not among them goes to the file system.
+func mountOptions() []string {
+	options := []string{
+		"bind", "defaults", "idmap", "rbind", "remount", "ridmap", "tmpcopyup",
+		"async", "dirsync", "iversion", "lazytime", "loud", "mand", "noiversion", "nolazytime", "nomand", "silent", "sync",
+	}
+	for _, propagation := range []string{"private", "shared", "slave", "unbindable"} {
+		options = append(options, propagation, "r"+propagation)
+	}
+	// Those of a single mount, each of which also exists for all mounts below it: mount_setattr(2) with AT_RECURSIVE.
+	for _, attribute := range []string{
+		"atime", "dev", "diratime", "exec", "noatime", "nodev", "nodiratime", "noexec", "norelatime", "nostrictatime",
+		"nosuid", "nosymfollow", "relatime", "ro", "rw", "strictatime", "suid", "symfollow",
+	} {
+		options = append(options, attribute, "r"+attribute)
+	}
+	return options
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"tandem/container"
+)
+
+// Exit statuses of failures.
+const (
+	statusFailed     = 1
+	statusExecFailed = 255 // where 1 may be the command's own
+)
+
+// exitStatus ends tandem-oci with the status of a command that it ran, and no words: the command has said all.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// failure is an error with an exit status of its own.
+type failure struct {
+	status int
+	error
+}
+
+func (f *failure) Unwrap() error { return f.error }
+
+// run executes the command line and returns the exit status.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	g := &global{log: logger{stderr: stderr}}
+	defer g.log.close()
+	root := newRootCommand(g)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return g.finish(root.ExecuteContext(ctx))
+}
+
+// finish reports an error, and tells the exit status.
+func (g *global) finish(err error) int {
+	var status exitStatus
+	var failed *failure
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	}
+	g.log.fail(err)
+	if errors.As(err, &failed) {
+		return failed.status
+	}
+	return statusFailed
+}
+
+func newRootCommand(g *global) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tandem-oci",
+		Short: "Create, start and end containers, as the OCI runtime specification tells",
+		Long: "tandem-oci makes containers of OCI bundles: folders with a config.json and a root file system.\n" +
+			"It takes the command lines of runc and crun, and so serves podman and containerd in their place.",
+		Example: "  tandem-oci spec                 # write a config.json beside a folder rootfs\n" +
+			"  tandem-oci run hello            # run it\n" +
+			"  podman --runtime $(command -v tandem-oci) run alpine",
+		Version:           versionText(),
+		Args:              noSuchVerb,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return g.prepare() },
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+	}
+	root.SetVersionTemplate("{{.Version}}")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, "%v", err) })
+	g.register(root.PersistentFlags())
+	root.AddCommand(
+		newCreateCommand(g),
+		newStartCommand(g),
+		newStateCommand(g),
+		newKillCommand(g),
+		newDeleteCommand(g),
+		newRunCommand(g),
+		newExecCommand(g),
+		newPSCommand(g),
+		newListCommand(g),
+		newPauseCommand(g),
+		newResumeCommand(g),
+		newUpdateCommand(g),
+		newEventsCommand(g),
+		newFeaturesCommand(),
+		newSpecCommand(),
+		newUnsupportedCommand("checkpoint"),
+		newUnsupportedCommand("restore"),
+	)
+	return root
+}
+
+func noSuchVerb(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%q is not a command of %s\nSee '%s --help'", args[0], cmd.CommandPath(), cmd.CommandPath())
+}
+
+// usageError is a command line that cannot be meant.
+func usageError(cmd *cobra.Command, format string, args ...any) error {
+	return fmt.Errorf("%s: %w\nUsage: %s\nSee '%s --help'",
+		cmd.Name(), fmt.Errorf(format, args...), cmd.UseLine(), cmd.CommandPath())
+}
+
+// arguments checks the number of arguments; most -1 is any.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0 && least > 0:
+			return usageError(cmd, "the container's ID is missing")
+		case len(args) < least:
+			return usageError(cmd, "%d argument is too few", len(args))
+		case most >= 0 && len(args) > most:
+			return usageError(cmd, "%q is one argument too many", args[most])
+		}
+		return nil
+	}
+}
+
+// newUnsupportedCommand is a verb of runc's and crun's that tandem-oci has not.
+func newUnsupportedCommand(name string) *cobra.Command {
+	return &cobra.Command{
+		Use:                name,
+		Hidden:             true,
+		DisableFlagParsing: true,
+		RunE: func(*cobra.Command, []string) error {
+			return fmt.Errorf("%s: %w: tandem-oci takes no checkpoints of containers", name, container.ErrNotSupported)
+		},
+	}
+}
