@@ -30,6 +30,7 @@ var (
 	LinuxUAPI   = requirement("linux-uapi", checkFile("/usr/include/x86_64-linux-gnu/asm/unistd_x32.h"))
 	IASL        = requirement("iasl", checkProgram("iasl"))
 	CPIO        = requirement("cpio", checkProgram("cpio"))
+	NFT         = requirement("nft", checkProgram("nft"))
 	Strace      = requirement("strace", checkProgram("strace"))
 	APT         = requirement("apt", checkProgram("apt-get"))
 	QEMU        = requirement("qemu", checkProgram("qemu-system-x86_64"))
