@@ -61,6 +61,7 @@ func TestParseRefuses(t *testing.T) {
 		"9-8:80":                     "ends before it begins",
 		"8000-8001:80-82":            "2 ports of the host for 3 of the box",
 		"8000:80-82":                 "1 ports of the host for 3 of the box",
+		"1000-2999:3000-4999":        "change their number",
 		"80-82":                      "any free port of the host, for a range",
 		"127.0.0.1:80":               `port "127.0.0.1"`,
 		"localhost:8080:80":          `host address "localhost"`,

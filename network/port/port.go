@@ -33,6 +33,9 @@ type Mapping struct {
 	Protocol Protocol `json:"protocol"`
 }
 
+// maxShifted bounds the ranges whose ports have other numbers in the box: each port of them takes a rule.
+const maxShifted = 1024
+
 // ErrTaken is wrapped by the error for a port of the host that somebody has.
 var ErrTaken = errors.New("port is taken")
 
@@ -58,6 +61,8 @@ func (m Mapping) Check() error {
 		return errors.New("a choice of host ports for a range")
 	case int(m.HostPort)+int(max(m.Count, m.Choices))-1 > maxPort:
 		return fmt.Errorf("%d ports from %d on: the last is above %d", max(m.Count, m.Choices), m.HostPort, maxPort)
+	case m.Count > maxShifted && m.HostPort != m.BoxPort:
+		return fmt.Errorf("%d ports that change their number: want at most %d, or the same number", m.Count, maxShifted)
 	case m.HostIP.Zone() != "":
 		return fmt.Errorf("host address %s: has a zone", m.HostIP)
 	case m.HostIP.Is4In6():

@@ -129,9 +129,17 @@ func TestRelayTCP(t *testing.T) {
 
 func TestRelayPassesOnARefusal(t *testing.T) {
 	d := startRelay(t, "8080:90", box4) // nobody listens in the box
-	c := d.dial(t, "tcp", "127.0.0.1:8080")
-	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
-		t.Errorf("read = %v, want %v", err, unix.ECONNRESET)
+	err := d.ns.Do(func() error {
+		c, err := net.Dial("tcp", "127.0.0.1:8080")
+		if err != nil { // the reset may be faster
+			return err
+		}
+		defer c.Close()
+		_, err = c.Read(make([]byte, 1))
+		return err
+	})
+	if !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("dial and read = %v, want %v", err, unix.ECONNRESET)
 	}
 }
 
