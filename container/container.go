@@ -100,6 +100,11 @@ func (c *Container) Start(ctx context.Context) error {
 	if err != nil {
 		return c.wrap("start", err)
 	}
+	return c.started(ctx)
+}
+
+// started runs the hooks of a container that runs.
+func (c *Container) started(ctx context.Context) error {
 	if h := c.state.Config.Hooks; h != nil && len(h.Poststart) > 0 {
 		return c.wrap("start", runAll(ctx, "poststart", h.Poststart, c.state.specState(specs.StateRunning, c.state.Init.PID)))
 	}

@@ -42,11 +42,17 @@ func (e *Engine) Create(ctx context.Context, s *Spec) (*Container, error) {
 
 // Run is Create and Start in one, with the process a child of this one, so that it can be waited for.
 func (e *Engine) Run(ctx context.Context, s *Spec) (*Container, *Process, error) {
-	c, p, err := e.create(ctx, s, true)
+	between := s.Config != nil && s.Config.Hooks != nil && len(s.Config.Hooks.StartContainer) > 0 // something has to happen in a container that is not started yet
+	c, p, err := e.create(ctx, s, between)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := c.Start(ctx); err != nil {
+	if between {
+		err = c.Start(ctx)
+	} else {
+		err = c.started(ctx)
+	}
+	if err != nil {
 		cleanUp := context.WithoutCancel(ctx)
 		killed := p.child.Kill()
 		return nil, nil, errors.Join(err, killed, c.Delete(cleanUp, true))

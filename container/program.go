@@ -36,6 +36,9 @@ func (a *assembly) writeProgram(p *child.Program) {
 	found := p.FindCommand(x.command(a.spec.PreserveFDs))
 	if a.detached {
 		a.waitForStart(p)
+	} else {
+		p.Phase("tell the parent")
+		p.Sync(syncCreated, "all is done but the command")
 	}
 	p.Exec(found)
 }

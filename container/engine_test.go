@@ -1,0 +1,564 @@
+package container
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"tandem/container/child"
+	"tandem/internal/plan"
+	"tandem/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.MainHostWide(m) }
+
+// needContainers is for tests that make containers.
+func needContainers(t *testing.T) {
+	t.Helper()
+	testenv.Need(t, testenv.Root, testenv.MountNS, testenv.Busybox)
+}
+
+// busyboxRoot is a root file system with busybox and nothing else.
+func busyboxRoot(t *testing.T) string {
+	t.Helper()
+	root := filepath.Join(t.TempDir(), "rootfs")
+	for _, dir := range []string{"bin", "proc", "sys", "dev", "tmp", "etc"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(busybox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"sh", "cat", "ls", "id", "sleep", "true", "hostname", "mount", "ps", "kill", "stat", "test", "echo", "dd", "grep", "ip", "touch", "env", "pwd", "tty"} {
+		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "etc/passwd"), []byte("root:x:0:0::/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+var allCapabilities = []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_SETUID", "CAP_SETGID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_MKNOD"}
+
+// testConfig is a configuration such as `tandem-oci spec` writes.
+func testConfig(root string, args ...string) *specs.Spec {
+	return &specs.Spec{
+		Version:  specs.Version,
+		Root:     &specs.Root{Path: root},
+		Hostname: "box",
+		Process: &specs.Process{
+			Args: args, Cwd: "/", Env: []string{"PATH=/bin"}, NoNewPrivileges: true,
+			Capabilities: &specs.LinuxCapabilities{Bounding: allCapabilities, Effective: allCapabilities, Permitted: allCapabilities},
+		},
+		Mounts: []specs.Mount{
+			{Destination: "/proc", Type: "proc", Source: "proc"},
+			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
+			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
+			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		},
+		Linux: &specs.Linux{
+			Namespaces: []specs.LinuxNamespace{
+				{Type: specs.PIDNamespace},
+				{Type: specs.NetworkNamespace},
+				{Type: specs.IPCNamespace},
+				{Type: specs.UTSNamespace},
+				{Type: specs.MountNamespace},
+				{Type: specs.CgroupNamespace},
+			},
+			MaskedPaths:   []string{"/proc/kcore", "/sys/firmware"},
+			ReadonlyPaths: []string{"/proc/sys"},
+		},
+	}
+}
+
+// bench is a test's engine, with what its containers write.
+type bench struct {
+	*Engine
+	t    *testing.T
+	root string
+	n    int
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	needContainers(t)
+	return &bench{Engine: &Engine{Root: filepath.Join(t.TempDir(), "state")}, t: t, root: busyboxRoot(t)}
+}
+
+// spec is a container that runs a shell script.
+func (b *bench) spec(script string) *Spec {
+	b.n++
+	id := fmt.Sprintf("tandem-test-%d-%d", os.Getpid(), b.n)
+	c := testConfig(b.root, "sh", "-c", script)
+	c.Linux.CgroupsPath = "/" + id
+	return &Spec{ID: id, Bundle: b.t.TempDir(), Config: c}
+}
+
+// run runs it to its end, and gives its exit status and what it wrote.
+func (b *bench) run(s *Spec) (int, string) {
+	b.t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer r.Close()
+	s.Stdout, s.Stderr = w, w
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	defer cancel()
+	c, p, err := b.Run(ctx, s)
+	w.Close()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		b.t.Error(err)
+	}
+	status, err := p.Wait()
+	if err != nil {
+		b.t.Error(err)
+	}
+	p.Release()
+	if err := c.Delete(b.t.Context(), false); err != nil {
+		b.t.Error(err)
+	}
+	if status.Signaled() {
+		return 128 + int(status.Signal()), string(text)
+	}
+	return status.ExitStatus(), string(text)
+}
+
+// create makes one that is deleted after the test.
+func (b *bench) create(s *Spec) *Container {
+	b.t.Helper()
+	c, err := b.Create(b.t.Context(), s)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() {
+		if err := c.Delete(context.Background(), true); err != nil {
+			b.t.Error(err)
+		}
+		reap(c.state.Init.PID)
+	})
+	return c
+}
+
+// reap takes the place of the shim, whose child a container is.
+func reap(pid int) {
+	var status unix.WaitStatus
+	_, _ = unix.Wait4(pid, &status, 0, nil)
+}
+
+func (b *bench) status(c *Container) specs.ContainerState {
+	b.t.Helper()
+	s, err := c.State()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s.Status
+}
+
+func TestRun(t *testing.T) {
+	b := newBench(t)
+	script := `echo pid $$; hostname; cat /proc/self/attr/none 2>/dev/null; echo home $HOME; pwd
+		ip link show lo | grep -c UP; ls /proc/self/fd | wc -l; grep NoNewPrivs /proc/self/status; exit 7`
+	status, out := b.run(b.spec(script))
+	want := "pid 1\nbox\nhome /root\n/\n1\n4\nNoNewPrivs:\t1\n"
+	if status != 7 || out != want {
+		t.Errorf("status %d, output %q, want 7, %q", status, out, want)
+	}
+}
+
+func TestUserAndCapabilities(t *testing.T) {
+	b := newBench(t)
+	s := b.spec("id; grep Cap /proc/self/status; pwd; echo $HOME; umask")
+	p := s.Config.Process
+	umask := uint32(0o027)
+	p.User = specs.User{UID: 1000, GID: 1000, AdditionalGids: []uint32{7, 8}, Umask: &umask}
+	p.Cwd = "/made/by/the/engine"
+	p.Capabilities = &specs.LinuxCapabilities{
+		Bounding: []string{"CAP_KILL", "CAP_CHOWN"}, Permitted: []string{"CAP_KILL"}, Effective: []string{"CAP_KILL"},
+		Inheritable: []string{"CAP_KILL"}, Ambient: []string{"CAP_KILL"},
+	}
+	status, out := b.run(s)
+	want := "uid=1000(u) gid=1000 groups=7,8\nCapInh:\t0000000000000020\nCapPrm:\t0000000000000020\nCapEff:\t0000000000000020\n" +
+		"CapBnd:\t0000000000000021\nCapAmb:\t0000000000000020\n/made/by/the/engine\n/home/u\n0027\n"
+	if status != 0 || strings.ReplaceAll(out, "groups=1000,7,8", "groups=7,8") != want {
+		t.Errorf("status %d, output %q, want 0, %q", status, out, want)
+	}
+}
+
+func TestLifeCycle(t *testing.T) {
+	b := newBench(t)
+	s := b.spec("echo started; exec sleep 1000")
+	s.PIDFile = filepath.Join(t.TempDir(), "pid")
+	c := b.create(s)
+	if got := b.status(c); got != specs.StateCreated {
+		t.Errorf("status %s, want created", got)
+	}
+	pid, err := os.ReadFile(s.PIDFile)
+	if state, stateErr := c.State(); err != nil || stateErr != nil || string(pid) != fmt.Sprint(state.Pid) {
+		t.Errorf("pid file %q, %v; state %+v, %v", pid, err, state, stateErr)
+	}
+	if _, err := b.Create(t.Context(), s); !errors.Is(err, ErrExists) {
+		t.Errorf("a second one of the same ID: %v, want %v", err, ErrExists)
+	}
+	again, err := b.Load(s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(t.Context()); !errors.Is(err, ErrNotCreated) {
+		t.Errorf("a second start: %v, want %v", err, ErrNotCreated)
+	}
+	if got := b.status(c); got != specs.StateRunning {
+		t.Errorf("status %s, want running", got)
+	}
+	if err := c.Delete(t.Context(), false); !errors.Is(err, ErrRunning) {
+		t.Errorf("delete of a running one: %v, want %v", err, ErrRunning)
+	}
+	if list, err := b.List(); err != nil || len(list) != 1 || list[0].ID() != s.ID {
+		t.Errorf("List = %v, %v", list, err)
+	}
+	if pids, err := c.Pids(); err != nil || !slices.Equal(pids, []int{c.state.Init.PID}) {
+		t.Errorf("Pids = %v, %v", pids, err)
+	}
+	if err := c.Signal(t.Context(), unix.SIGKILL, false); err != nil {
+		t.Fatal(err)
+	}
+	reap(c.state.Init.PID)
+	if got := b.status(c); got != specs.StateStopped {
+		t.Errorf("status %s, want stopped", got)
+	}
+	if err := c.Signal(t.Context(), unix.SIGTERM, false); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("kill of a stopped one: %v, want %v", err, ErrNotRunning)
+	}
+	if _, err := b.Load("never-was"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Load: %v, want %v", err, ErrNotFound)
+	}
+}
+
+func TestExec(t *testing.T) {
+	b := newBench(t)
+	c := b.create(b.spec("exec sleep 1000"))
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	own := *c.Config().Process
+	own.Args = []string{"sh", "-c", "hostname; ps -o pid,comm | grep -c sleep; grep CapEff /proc/self/status; exit 3"}
+	own.Capabilities = nil
+	p, err := c.Exec(t.Context(), &ExecSpec{Process: &own, Stdout: w, Stderr: w})
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := io.ReadAll(r)
+	status, err := p.Wait()
+	p.Release()
+	if want := "box\n1\nCapEff:\t0000000000000000\n"; string(text) != want || status.ExitStatus() != 3 || err != nil {
+		t.Errorf("output %q, status %d, %v, want %q, 3", text, status.ExitStatus(), err, want)
+	}
+	own.Args = []string{"frobnicate"}
+	if _, err := c.Exec(t.Context(), &ExecSpec{Process: &own}); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("exec of what is not there: %v, want %v", err, unix.ENOENT)
+	}
+}
+
+func TestPause(t *testing.T) {
+	b := newBench(t)
+	c := b.create(b.spec("exec sleep 1000"))
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Pause(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.status(c); got != StatePaused {
+		t.Errorf("status %s, want paused", got)
+	}
+	if _, err := c.Exec(t.Context(), &ExecSpec{Process: c.Config().Process}); !errors.Is(err, ErrPaused) {
+		t.Errorf("exec: %v, want %v", err, ErrPaused)
+	}
+	if err := c.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.status(c); got != specs.StateRunning {
+		t.Errorf("status %s, want running", got)
+	}
+}
+
+// Hooks come in the specification's order, each where it says.
+func TestHooks(t *testing.T) {
+	b := newBench(t)
+	log := filepath.Join(t.TempDir(), "log")
+	inRoot := filepath.Join(b.root, "log")
+	hook := func(name, file string) []specs.Hook {
+		script := fmt.Sprintf(`read state; echo %s $(echo "$state" | grep -o '"status":"[a-z]*"') $(hostname | grep -c box) >>%s`, name, file)
+		return []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}}}
+	}
+	s := b.spec("echo process >>/log")
+	s.Config.Hooks = &specs.Hooks{
+		CreateRuntime: hook("createRuntime", log), CreateContainer: hook("createContainer", log),
+		StartContainer: hook("startContainer", "/log"), Poststart: hook("poststart", log), Poststop: hook("poststop", log),
+	}
+	if status, out := b.run(s); status != 0 {
+		t.Errorf("status %d, output %q", status, out)
+	}
+	outside, _ := os.ReadFile(log)
+	inside, _ := os.ReadFile(inRoot)
+	want := "createRuntime \"status\":\"creating\" 0\ncreateContainer \"status\":\"creating\" 1\n" +
+		"poststart \"status\":\"running\" 0\npoststop \"status\":\"stopped\" 0\n"
+	if string(outside) != want {
+		t.Errorf("hooks on the host: %q, want %q", outside, want)
+	}
+	if want := "startContainer \"status\":\"created\" 1\nprocess\n"; string(inside) != want {
+		t.Errorf("hook in the container: %q, want %q", inside, want)
+	}
+}
+
+func TestHookFails(t *testing.T) {
+	b := newBench(t)
+	one := 1
+	for name, hook := range map[string]specs.Hook{
+		"it said: no":         {Path: "/bin/sh", Args: []string{"sh", "-c", "echo no; exit 3"}},
+		"not done after 1s":   {Path: "/bin/sleep", Args: []string{"sleep", "1000"}, Timeout: &one},
+		"no such file or dir": {Path: "/no/such/hook"},
+	} {
+		s := b.spec("true")
+		s.Config.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{hook}}
+		_, err := b.Create(t.Context(), s)
+		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "hooks.createRuntime[0]") {
+			t.Errorf("error %v, want %q in it", err, name)
+		}
+		b.nothingLeft(s)
+	}
+}
+
+// nothingLeft looks for what a container that failed may have left.
+func (b *bench) nothingLeft(s *Spec) {
+	b.t.Helper()
+	if entries, err := os.ReadDir(b.Root); err != nil && !errors.Is(err, os.ErrNotExist) || len(entries) > 0 {
+		b.t.Errorf("state: %v, %v", entries, err)
+	}
+	found, err := filepath.Glob("/sys/fs/cgroup/*/" + s.ID)
+	if err != nil || len(found) > 0 {
+		b.t.Errorf("cgroups: %v, %v", found, err)
+	}
+}
+
+// A failure names the step, as the plan counts, and leaves nothing.
+func TestFailures(t *testing.T) {
+	b := newBench(t)
+	for name, test := range map[string]struct {
+		change func(*specs.Spec)
+		want   error
+	}{
+		"command":  {func(c *specs.Spec) { c.Process.Args = []string{"frobnicate"} }, unix.ENOENT},
+		"cgroup":   {func(c *specs.Spec) { c.Linux.CgroupsPath = "a:b:c" }, nil},
+		"mount":    {func(c *specs.Spec) { c.Mounts = append(c.Mounts, specs.Mount{Destination: "/tmp", Type: "frobfs"}) }, unix.ENODEV},
+		"rlimit":   {func(c *specs.Spec) { c.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_FROB"}} }, ErrInvalid},
+		"no root":  {func(c *specs.Spec) { c.Root.Path = "/no/such/root" }, unix.ENOENT},
+		"apparmor": {func(c *specs.Spec) { c.Process.ApparmorProfile = "x" }, ErrNotSupported},
+	} {
+		s := b.spec("true")
+		test.change(s.Config)
+		_, err := b.Create(t.Context(), s)
+		if err == nil || test.want != nil && !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
+		var step *child.StepError
+		if name == "mount" {
+			if !errors.As(err, &step) {
+				t.Fatalf("%s: %v names no step", name, err)
+			}
+			p, planErr := b.Plan(s)
+			if planErr != nil {
+				t.Fatal(planErr)
+			}
+			if said := numbered(p)[step.Number-1]; said.Op != step.Op || p.Len() != step.Total {
+				t.Errorf("error %q names step %d of %d, which is %s of %d", err, step.Number, step.Total, said, p.Len())
+			}
+		}
+		b.nothingLeft(s)
+	}
+}
+
+func numbered(p *plan.Plan) []plan.Step {
+	var all []plan.Step
+	for _, phase := range p.Phases {
+		all = append(all, phase.Steps...)
+	}
+	return all
+}
+
+var errStop = errors.New("stopped by the test")
+
+// Whichever of the parent's steps is the last that is taken, what the ones before it made is gone afterwards.
+func TestUndoneAtEveryStep(t *testing.T) {
+	b := newBench(t)
+	p, err := b.Plan(b.spec("true"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for last := range p.Len() {
+		s := b.spec("true")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		n := 0
+		s.Observe = func(*plan.Step) {
+			if n == last {
+				cancel(errStop)
+			}
+			n++
+		}
+		_, err := b.Create(ctx, s)
+		cancel(nil)
+		if err == nil {
+			c, loadErr := b.Load(s.ID)
+			if loadErr != nil {
+				t.Fatal(loadErr)
+			}
+			if last != p.Len()-1 {
+				t.Errorf("stopped at step %d of %d: no error", last+1, p.Len())
+			}
+			if err := c.Delete(t.Context(), true); err != nil {
+				t.Error(err)
+			}
+			reap(c.state.Init.PID)
+		} else if !errors.Is(err, errStop) {
+			t.Errorf("stopped at step %d: %v", last+1, err)
+		}
+		b.nothingLeft(s)
+	}
+}
+
+// Of many who make a container of one ID, one does.
+func TestSameIDAtTheSameTime(t *testing.T) {
+	b := newBench(t)
+	s := b.spec("true")
+	var made sync.Map
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			mine := *s
+			mine.Config = testConfig(b.root, "true")
+			mine.Config.Linux.CgroupsPath = s.Config.Linux.CgroupsPath
+			c, err := b.Create(t.Context(), &mine)
+			if err == nil {
+				made.Store(i, c)
+			} else if !errors.Is(err, ErrExists) {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	n := 0
+	made.Range(func(_, v any) bool {
+		n++
+		c := v.(*Container)
+		if err := c.Delete(t.Context(), true); err != nil {
+			t.Error(err)
+		}
+		reap(c.state.Init.PID)
+		return true
+	})
+	if n != 1 {
+		t.Errorf("%d containers of one ID", n)
+	}
+}
+
+func TestUserNamespace(t *testing.T) {
+	testenv.Need(t, testenv.UserNS)
+	b := newBench(t)
+	if err := os.Chown(b.root, 100000, 100000); err != nil {
+		t.Fatal(err)
+	}
+	for dir := filepath.Dir(b.root); dir != "/" && dir != "/tmp"; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mode := info.Mode().Perm(); mode&0o011 == 0 {
+			if err := os.Chmod(dir, mode|0o011); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s := b.spec("id -u; cat /proc/self/uid_map; echo x >/dev/null && echo null")
+	l := s.Config.Linux
+	l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	l.UIDMappings = []specs.LinuxIDMapping{{HostID: 100000, Size: 65536}}
+	l.GIDMappings = l.UIDMappings
+	status, out := b.run(s)
+	if fields := strings.Fields(out); status != 0 || !slices.Equal(fields, []string{"0", "0", "100000", "65536", "null"}) {
+		t.Errorf("status %d, output %q", status, out)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	testenv.Need(t, testenv.Cgroup1)
+	b := newBench(t)
+	limit := int64(20)
+	s := b.spec("exec sleep 1000")
+	s.Config.Linux.Resources = &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}}
+	c := b.create(s)
+	file := "/sys/fs/cgroup/pids" + s.Config.Linux.CgroupsPath + "/pids.max"
+	if text, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(text)) != "20" {
+		t.Errorf("%s is %q, %v", file, text, err)
+	}
+	limit = 30
+	if err := c.Update(t.Context(), &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}}); err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(text)) != "30" {
+		t.Errorf("%s is %q after an update, %v", file, text, err)
+	}
+}
+
+func TestStateIsSpec(t *testing.T) {
+	b := newBench(t)
+	s := b.spec("exec sleep 1000")
+	s.Config.Annotations = map[string]string{"a": "b"}
+	c := b.create(s)
+	state, err := c.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := json.Marshal(state)
+	for _, want := range []string{`"ociVersion":"` + specs.Version + `"`, `"id":"` + s.ID + `"`, `"status":"created"`, `"annotations":{"a":"b"}`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("state %s lacks %s", text, want)
+		}
+	}
+}
