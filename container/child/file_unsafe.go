@@ -18,6 +18,12 @@ func (p *Program) Fchownat(dir Arg, path string, uid, gid uint32, why string) *C
 		Int("uid", int(uid)), Int("gid", int(gid)), Flags("flags", unix.AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW"))
 }
 
+// FchownatFrom is Fchownat with the two numbers in registers.
+func (p *Program) FchownatFrom(dir Arg, path string, uid, gid Reg, why string) *Call {
+	return p.Call("fchownat", unix.SYS_FCHOWNAT, path, why, named("dir", dir), hidden(p.Str("path", path)),
+		From("uid", uid), From("gid", gid), Flags("flags", unix.AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW"))
+}
+
 // Fchmodat changes the permissions of a file to those in a register. A symbolic link would be followed: the path is to be
 // one that can't be any.
 func (p *Program) Fchmodat(dir Arg, path string, perm Reg, why string) *Call {

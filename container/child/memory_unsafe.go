@@ -15,7 +15,7 @@ type Word struct {
 }
 
 // Stat is what fstat(2) tells of a file, in the child.
-type Stat struct{ Mode, Device, Inode Word }
+type Stat struct{ Mode, UID, GID, Device, Inode Word }
 
 // Fstat looks at the file that is open in fd.
 func (p *Program) Fstat(fd Reg, object, why string) Stat {
@@ -23,6 +23,8 @@ func (p *Program) Fstat(fd Reg, object, why string) Stat {
 	p.Call("fstat", unix.SYS_FSTAT, object, why, From("fd", fd), pointer(p, "buf", buf, "struct stat"))
 	return Stat{
 		Mode:   Word{"st_mode", unsafe.Pointer(&buf.Mode), 4},
+		UID:    Word{"st_uid", unsafe.Pointer(&buf.Uid), 4},
+		GID:    Word{"st_gid", unsafe.Pointer(&buf.Gid), 4},
 		Device: Word{"st_rdev", unsafe.Pointer(&buf.Rdev), 8},
 		Inode:  Word{"st_ino", unsafe.Pointer(&buf.Ino), 8},
 	}
@@ -53,10 +55,15 @@ func (p *Program) storeReg(at *uint64, r Reg) {
 // Load takes a word's masked value into a register, to be an argument.
 func (p *Program) Load(w Word, mask uint64) Reg {
 	r := p.Reg()
+	p.LoadInto(r, w, mask)
+	return r
+}
+
+// LoadInto is Load into a register that there is.
+func (p *Program) LoadInto(r Reg, w Word, mask uint64) {
 	p.calls = append(p.calls, &Call{
 		kind: kindLoad, op: "load", into: r, quiet: true, expect: expect{at: w.at, size: w.size, mask: mask},
 	})
-	return r
 }
 
 // Set puts a number into a register.
