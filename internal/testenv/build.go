@@ -15,34 +15,44 @@ import (
 const TandemVariable = "TANDEM_BIN"
 
 // Tandem returns the path of a static tandem executable made from this tree.
-func Tandem(t testing.TB) string {
+func Tandem(t testing.TB) string { return built(t, builtTandem) }
+
+// TandemOCI returns the path of a static tandem-oci executable made from this tree.
+func TandemOCI(t testing.TB) string { return built(t, builtTandemOCI) }
+
+var (
+	builtTandem    = sync.OnceValues(func() (string, error) { return build("tandem") })
+	builtTandemOCI = sync.OnceValues(func() (string, error) { return build("tandem-oci") })
+)
+
+func built(t testing.TB, build func() (string, error)) string {
 	t.Helper()
-	path, err := builtTandem()
+	path, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-// builtTandem builds into the tree's bin folder, as make does: a path that stays the same keeps caches warm that go by
-// it, and go build touches nothing if nothing changed.
-var builtTandem = sync.OnceValues(func() (string, error) {
+// build makes a command into the tree's bin folder, as make does: a path that stays the same keeps caches warm that go
+// by it, and go build touches nothing if nothing changed. Commands that the runner has built lie side by side.
+func build(name string) (string, error) {
 	if path := os.Getenv(TandemVariable); path != "" {
-		return path, nil
+		return filepath.Join(filepath.Dir(path), name), nil
 	}
 	root, err := treeRoot()
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(root, "bin", "tandem")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/tandem")
+	path := filepath.Join(root, "bin", name)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/"+name)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build tandem: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return path, nil
-})
+}
 
 // Tree returns the root folder of this source tree.
 func Tree(t testing.TB) string {

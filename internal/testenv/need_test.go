@@ -49,7 +49,7 @@ func TestRequirements(t *testing.T) {
 	for _, r := range []*Requirement{
 		Root, NetNS, MountNS, UserNS, Cgroup1, Cgroup2, Overlay, NineP, TUN, HugePages, LoopDevice, KVM, KVMLinux, VHostNet,
 		VHostVsock, BTF, Fentry, Kprobes, IA32, GCC, LibSeccomp, LinuxUAPI, IASL, CPIO, Strace, APT, QEMU, Busybox,
-		GoToolchain, GuestKernel, LabKernel, Lab, NotLab,
+		GoToolchain, Runc, Crun, Podman, Containerd, GuestKernel, LabKernel, Lab, NotLab,
 	} {
 		if r.Name() != strings.ToLower(r.Name()) || strings.ContainsAny(r.Name(), " :") {
 			t.Errorf("requirement %q: want one word in small letters", r.Name())

@@ -36,6 +36,10 @@ var (
 	QEMU        = requirement("qemu", checkProgram("qemu-system-x86_64"))
 	Busybox     = requirement("busybox", checkBusybox)
 	GoToolchain = requirement("go", checkProgram("go"))
+	Runc        = requirement("runc", checkProgram("runc"))
+	Crun        = requirement("crun", checkProgram("crun"))
+	Podman      = requirement("podman", checkProgram("podman"))
+	Containerd  = requirement("containerd", checkProgram("containerd"))
 
 	GuestKernel = requirement("guest-kernel", checkKernel("linux-image-cloud-amd64"))
 	LabKernel   = requirement("lab-kernel", checkKernel("linux-image-amd64"))
