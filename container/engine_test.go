@@ -23,7 +23,12 @@ import (
 	"tandem/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.MainHostWide(m) }
+func TestMain(m *testing.M) {
+	if request := os.Getenv(runVariable); request != "" {
+		os.Exit(runRequested(request))
+	}
+	testenv.MainHostWide(m)
+}
 
 // needContainers is for tests that make containers.
 func needContainers(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -241,22 +242,56 @@ func (p *Program) Phases() []plan.Phase {
 	if len(starts) == 0 || starts[0].first > 0 {
 		starts = slices.Insert(slices.Clone(starts), 0, phase{"", 0})
 	}
+	skipped := p.skipped()
 	for i, ph := range starts {
 		end := len(p.calls)
 		if i+1 < len(starts) {
 			end = starts[i+1].first
 		}
 		out := plan.Phase{Name: ph.name}
-		for _, c := range p.calls[ph.first:end] {
-			if !c.quiet {
-				out.Steps = append(out.Steps, c.step())
+		for i, c := range p.calls[ph.first:end] {
+			if c.quiet {
+				continue
 			}
+			step := c.step()
+			if skipped[ph.first+i] {
+				step.Why = strings.TrimSpace(step.Why + " " + onlyIfNeeded)
+			}
+			out.Steps = append(out.Steps, step)
 		}
 		if len(out.Steps) > 0 {
 			phases = append(phases, out)
 		}
 	}
 	return phases
+}
+
+// onlyIfNeeded ends the reason of a step that a program may pass over.
+const onlyIfNeeded = "(only if needed)"
+
+// skipped tells of each call whether a jump may lead past it.
+func (p *Program) skipped() []bool {
+	skipped := make([]bool, len(p.calls))
+	past := func(from int, to Label) {
+		if to == next {
+			return
+		}
+		for i := from + 1; i < p.labels[to]; i++ {
+			skipped[i] = true
+		}
+	}
+	for i, c := range p.calls {
+		switch c.kind {
+		case kindJump:
+			past(i, c.target)
+		case kindExpect:
+			past(i, c.expect.to)
+		}
+		for _, h := range c.handlers {
+			past(i, h.to)
+		}
+	}
+	return skipped
 }
 
 // step is the call as a step that is only told of.

@@ -1,0 +1,154 @@
+package container
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"tandem/internal/testenv"
+)
+
+// runVariable makes this test's program a runtime: it runs the container whose specification the variable holds.
+const runVariable = "TANDEM_TEST_RUN"
+
+type runRequest struct {
+	State, ID, Bundle string
+	Config            *specs.Spec
+}
+
+func runRequested(text string) int {
+	var r runRequest
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		panic(err)
+	}
+	e := &Engine{Root: r.State}
+	ctx := context.Background()
+	c, p, err := e.Run(ctx, &Spec{ID: r.ID, Bundle: r.Bundle, Config: r.Config})
+	if err != nil {
+		panic(err)
+	}
+	status, err := p.Wait()
+	if err != nil {
+		panic(err)
+	}
+	if err := c.Delete(ctx, false); err != nil {
+		panic(err)
+	}
+	return status.ExitStatus()
+}
+
+// traced is a line of strace's: the process and the system call.
+var traced = regexp.MustCompile(`^(\d+) +([a-z_0-9]+)\(`)
+
+// What is explained is what happens: the calls that strace sees of the child are those of the plan, in its order, all of
+// them but those that it says may not be needed.
+func TestPlanIsWhatStraceSees(t *testing.T) {
+	testenv.Need(t, testenv.Strace)
+	b := newBench(t)
+	s := b.spec("exit 0")
+	text, err := json.Marshal(runRequest{b.Root, s.ID, s.Bundle, s.Config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(t.TempDir(), "log")
+	cmd := exec.Command("strace", "-f", "-o", log, "--", "/proc/self/exe")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Args[len(cmd.Args)-1] = self
+	cmd.Env = append(os.Environ(), runVariable+"="+string(text))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	seen := childCalls(t, log)
+	planned := plannedCalls(t, b, s)
+	for i, name := range seen {
+		for len(planned) > 0 && planned[0].name != name {
+			if !planned[0].mayMiss {
+				t.Fatalf("call %d of %d is %s, the plan has %s", i+1, len(seen), name, planned[0].step)
+			}
+			planned = planned[1:]
+		}
+		if len(planned) == 0 {
+			t.Fatalf("call %d of %d is %s, the plan is at its end", i+1, len(seen), name)
+		}
+		planned = planned[1:]
+	}
+	if len(planned) > 0 {
+		t.Errorf("strace saw %d calls, and not %s", len(seen), planned[0].step)
+	}
+}
+
+// childCalls are the system calls of the process that executes the stub, from where it begins with its program to where
+// the container's command begins.
+func childCalls(t *testing.T, log string) []string {
+	t.Helper()
+	f, err := os.Open(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	calls := make(map[string][]string)
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		m := traced.FindStringSubmatch(lines.Text())
+		if m == nil {
+			continue
+		}
+		pid, name := m[1], m[2]
+		calls[pid] = append(calls[pid], name)
+		if n := len(calls[pid]); name == "execve" && n > 1 && strings.Contains(strings.Join(calls[pid], " "), "execveat") {
+			mine := calls[pid]
+			for len(mine) > 0 && mine[0] != "close_range" {
+				mine = mine[1:] // the runtime's own, which gives back signals
+			}
+			for len(mine) > 0 && mine[0] == "close_range" {
+				mine = mine[1:] // what the program does not name
+			}
+			return mine
+		}
+	}
+	t.Fatalf("strace saw no child: %v", lines.Err())
+	return nil
+}
+
+type plannedCall struct {
+	name    string
+	mayMiss bool
+	step    string
+}
+
+func plannedCalls(t *testing.T, b *bench, s *Spec) []plannedCall {
+	t.Helper()
+	a, err := b.assemble(s, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []plannedCall
+	for _, phase := range a.program.Phases() {
+		for _, step := range phase.Steps {
+			mayMiss := strings.HasSuffix(step.Why, "(only if needed)")
+			names := []string{step.Op}
+			switch step.Op {
+			case "sync":
+				names = []string{"write", "read"}
+			case "expect":
+				names = nil // the child compares, and asks nothing
+			}
+			for _, name := range names {
+				all = append(all, plannedCall{name, mayMiss, step.String()})
+			}
+		}
+	}
+	return all
+}
