@@ -56,12 +56,20 @@ func (e *Engine) assemble(s *Spec, detached bool) (*assembly, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
+	if s.Init != "" && s.Config.Process != nil {
+		with := *s
+		with.Config = withInit(s.Config, s.Init)
+		s = &with
+	}
 	a := &assembly{engine: e, spec: s, detached: detached}
 	warn := s.Warn
 	if warn == nil {
 		warn = func(string, ...any) {}
 	}
 	c := s.Config
+	if c.Process == nil {
+		return nil, invalid("process is missing")
+	}
 	var err error
 	if a.ns, err = parseNamespaces(c.Linux.Namespaces); err != nil {
 		return nil, err
@@ -95,9 +103,6 @@ func (e *Engine) assemble(s *Spec, detached bool) (*assembly, error) {
 
 func (a *assembly) makeProcess(warn func(string, ...any)) (*process, error) {
 	c := a.spec.Config
-	if c.Process == nil {
-		return nil, invalid("process is missing")
-	}
 	caps, err := parseCapabilities(c.Process.Capabilities, warn)
 	if err != nil {
 		return nil, err

@@ -35,9 +35,9 @@ type Spec struct {
 	NoPivot bool
 	// NoNewKeyring leaves the process its parent's session keyring.
 	NoNewKeyring bool
-	// Init puts a process of tandem's own in the place of pid 1, which starts the command, passes signals on and reaps
-	// what nobody waits for.
-	Init bool
+	// Init, if not empty, is the host's path of a static program that becomes the container's first process, under the name
+	// InitName and with the command as its arguments: it starts that, passes signals on, and reaps what nobody waits for.
+	Init string
 	// Prepare, if not nil, gives steps of the caller's that are taken when the process is in its namespaces, and before
 	// anything else: a network, say. The number that it is given is the process's when the steps run.
 	Prepare func(pid *int) []plan.Phase
