@@ -1,0 +1,213 @@
+package rootfs
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"tandem/container/child"
+)
+
+// mount is one of the specification's mounts, checked.
+type mount struct {
+	options
+	at     string // in the container, without the slash before it
+	fstype string
+	source string
+	// The mapping of an idmapped mount.
+	uids, gids []specs.LinuxIDMapping
+
+	reg  child.Reg  // the mount, open
+	stat child.Stat // of a bind mount's source
+}
+
+// virtual are file systems whose superblock is shared with others, or that are writable always: for these "ro" is the
+// mount's. Any other is told of it, since its device may be read-only too.
+var virtual = []string{"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay"}
+
+func (b *Build) mount(p *child.Program, m *mount) {
+	kind := m.fstype
+	if m.bind {
+		kind = m.source
+	}
+	p.Phase("mount %s on /%s", kind, m.at)
+	switch {
+	case m.remount:
+		b.remount(p, m)
+	case m.bind:
+		b.mountBind(p, m)
+	case m.fstype == "tmpfs":
+		b.mountTmpfs(p, m)
+	case m.fstype == "cgroup" || m.fstype == "cgroup2":
+		b.mountCgroup(p, m)
+	case m.fstype == "overlay":
+		b.mountLayers(p, m)
+	default:
+		b.mountNew(p, m)
+	}
+}
+
+// resolve says how to walk to a mount's place. For proc and sysfs no link is taken: a container that shares a folder with
+// another could lead the mount elsewhere, and have what is written to /proc/self/attr go into a file of its own
+// (CVE-2023-27561). Nor is one for /dev, in which device nodes will be made (CVE-2026-41579).
+func (m *mount) resolve() uint64 {
+	if m.fstype == "proc" || m.fstype == "sysfs" || m.at == "proc" || m.at == "sys" || m.at == "dev" {
+		return noLinks
+	}
+	return inRoot
+}
+
+// place is where the mount goes, open.
+func (b *Build) place(p *child.Program, m *mount, l lookup) child.Reg {
+	l.path, l.resolve = m.at, m.resolve()
+	at := b.find(p, l)
+	b.guard(p, m, at)
+	return at
+}
+
+// guard refuses a place that an image's links have led into procfs, where checkProc would have refused its name.
+func (b *Build) guard(p *child.Program, m *mount, at child.Reg) {
+	if m.at == "proc" || slices.Contains(allowedInProc, m.at) {
+		return
+	}
+	fine := p.Label()
+	p.Unless(p.Fstatfs(at, "/"+m.at, "links may lead into procfs, where nothing may be mounted"), ^uint64(0), unix.PROC_SUPER_MAGIC, fine)
+	p.Fail("/"+m.at+" lies in procfs", unix.EPERM, "it could tell the container, and its runtime, anything there")
+	p.Bind(fine)
+}
+
+// attach puts a mount at its place, for good.
+func (b *Build) attach(p *child.Program, m *mount, at child.Reg) {
+	b.propagate(p, m)
+	p.MoveMount(m.reg, at, "/"+m.at, "")
+	p.Close(at)
+	if !b.keeps(m) {
+		p.Close(m.reg)
+	}
+}
+
+// keeps tells if a mount's descriptor is used again.
+func (b *Build) keeps(m *mount) bool { return m == b.devpts || slices.Contains(b.readonly, m) }
+
+func (b *Build) propagate(p *child.Program, m *mount) {
+	for _, x := range m.propagation {
+		flags := uint64(unix.AT_EMPTY_PATH)
+		if x.recursive {
+			flags |= unix.AT_RECURSIVE
+		}
+		p.MountSetattr(child.From("mount", m.reg), "", flags, unix.MountAttr{Propagation: x.flag}, "")
+	}
+}
+
+// setAll changes the attributes of the mount and of all below it, as options with an r before ask for.
+func (b *Build) setAll(p *child.Program, m *mount) {
+	if m.all.mask != 0 {
+		p.MountSetattr(child.From("mount", m.reg), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, m.all.attr(), "")
+	}
+}
+
+// mountNew mounts a file system that is made for it, or a device.
+func (b *Build) mountNew(p *child.Program, m *mount) {
+	at := b.place(p, m, lookup{})
+	m.reg = p.Reg()
+	create := b.create(p, m)
+	var instead, done child.Label
+	bindSys := m.fstype == "sysfs" && (b.spec.UserNS || b.spec.Rootless)
+	if bindSys {
+		instead, done = p.Label(), p.Label()
+		create.Else(unix.EPERM, instead)
+	}
+	call := b.fsmount(p, m)
+	if bindSys {
+		call.Else(unix.EPERM, instead)
+		p.Jump(done)
+		p.Bind(instead)
+		b.bindSys(p, m)
+		p.Bind(done)
+	}
+	b.setAll(p, m)
+	b.attach(p, m, at)
+}
+
+// context is the register of a file system in the making, and of the mount that comes of it, in turn.
+func (b *Build) create(p *child.Program, m *mount) *child.Call {
+	open, _ := p.Fsopen(m.fstype, "")
+	open.Into(m.reg)
+	if m.source != "" {
+		p.Fsconfig(m.reg, "source", m.source, false)
+	}
+	for _, d := range m.data {
+		if m.fstype == "devpts" && d.key == "gid" && !b.hasGroup(d.value) {
+			continue // the group that terminals are given has no name in the user namespace, and would be refused
+		}
+		p.Fsconfig(m.reg, d.key, d.value, d.flag)
+	}
+	if !slices.Contains(virtual, m.fstype) && m.one.value&unix.MOUNT_ATTR_RDONLY != 0 {
+		p.Fsconfig(m.reg, "ro", "", true)
+	}
+	b.label(p, m.reg, m.fstype)
+	return p.FsconfigCreate(m.reg, "")
+}
+
+// fsmount makes a mount of what was created.
+func (b *Build) fsmount(p *child.Program, m *mount) *child.Call {
+	value := m.one.value
+	if m.late() {
+		value &^= unix.MOUNT_ATTR_RDONLY
+		b.readonly = append(b.readonly, m)
+	}
+	context := p.Reg()
+	call, _ := p.Fsmount(m.reg, value, "")
+	call.Into(context)
+	p.Close(m.reg)
+	m.reg = context
+	return call
+}
+
+// late tells if a mount becomes read-only when all is done: what is mounted in a tmpfs needs a place there first.
+func (m *mount) late() bool {
+	return m.one.value&unix.MOUNT_ATTR_RDONLY != 0 && (m.fstype == "tmpfs" || m.at == "dev") && !m.bind
+}
+
+// label gives a file system an SELinux label, where there is SELinux. That of procfs and sysfs can't be chosen.
+func (b *Build) label(p *child.Program, fs child.Reg, fstype string) {
+	if b.spec.MountLabel == "" || slices.Contains([]string{"proc", "sysfs", "cgroup", "cgroup2", "mqueue"}, fstype) {
+		return
+	}
+	none := p.Label()
+	p.Access("/sys/fs/selinux/enforce", "has this kernel SELinux?").Else(unix.ENOENT, none)
+	p.Fsconfig(fs, "context", b.spec.MountLabel, false)
+	p.Bind(none)
+}
+
+// remount changes a mount that is there: its attributes, and with options of its own, the file system's.
+func (b *Build) remount(p *child.Program, m *mount) {
+	m.reg = b.find(p, lookup{path: m.at, resolve: m.resolve()})
+	if m.one.mask != 0 {
+		p.MountSetattr(child.From("mount", m.reg), "", unix.AT_EMPTY_PATH, m.one.attr(), "")
+	}
+	b.setAll(p, m)
+	b.propagate(p, m)
+	if len(m.data) > 0 && !m.bind {
+		_, fs := p.Fspick(m.reg, "/"+m.at, "")
+		for _, d := range m.data {
+			p.Fsconfig(fs, d.key, d.value, d.flag)
+		}
+		p.FsconfigReconfigure(fs, "")
+		p.Close(fs)
+	}
+	p.Close(m.reg)
+}
+
+// makesDevices tells if /dev is the container's own: one that was bound from the host is left as it is.
+func (b *Build) makesDevices() bool {
+	return !slices.ContainsFunc(b.mounts, func(m mount) bool { return m.at == "dev" && m.bind })
+}
+
+// below tells if a path is another one, or lies below it.
+func below(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, dir+"/") || path.Clean("/"+dir) == "/"
+}
