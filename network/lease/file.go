@@ -54,7 +54,7 @@ func (f File) temporaryPath() string { return filepath.Join(f.Folder, "."+f.Brid
 // Read reads the file without the lock: what it returns may be old by the time that it is looked at. Without a file,
 // or with one of an earlier boot, the network has no leases.
 func (f File) Read() (*Network, error) {
-	n, err := f.load()
+	n, _, err := f.load()
 	if err != nil {
 		return nil, fmt.Errorf("lease: %s: %w", f.Path(), err)
 	}
@@ -71,9 +71,9 @@ func (f File) Update(ctx context.Context, change func(*Network) error) error {
 		return fmt.Errorf("lease: lock %s: %w", f.lockPath(), err)
 	}
 	defer f.unlock(lock)
-	n, err := f.Read()
+	n, before, err := f.load()
 	if err != nil {
-		return err
+		return fmt.Errorf("lease: %s: %w", f.Path(), err)
 	}
 	if n.Host != f.Host {
 		if len(n.Leases) > 0 {
@@ -90,7 +90,7 @@ func (f File) Update(ctx context.Context, change func(*Network) error) error {
 			err = nil
 		}
 	} else {
-		err = f.store(n)
+		err = f.store(n, before)
 	}
 	if err != nil {
 		return fmt.Errorf("lease: %w", err)
@@ -98,33 +98,31 @@ func (f File) Update(ctx context.Context, change func(*Network) error) error {
 	return nil
 }
 
-// load reads and checks the file.
-func (f File) load() (*Network, error) {
+// load reads and checks the file, and returns its text, too, which is nil if the file does not count.
+func (f File) load() (n *Network, text []byte, err error) {
 	boot, err := bootID()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	fresh := &Network{Version: version, Boot: boot, Host: f.Host, Bridge: f.Bridge}
 	file, err := os.OpenFile(f.Path(), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fresh, nil
+		return fresh, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err != nil {
-		return nil, err
+	if text, err = io.ReadAll(io.LimitReader(file, maxFile+1)); err != nil {
+		return nil, nil, err
 	}
-	n, err := parse(text, f.Bridge)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w; once no box is on %s, remove the file", ErrCorrupt, err, f.Bridge)
+	if n, err = parse(text, f.Bridge); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w; once no box is on %s, remove the file", ErrCorrupt, err, f.Bridge)
 	}
 	if n.Boot != boot { // the kernel that the leases speak of is gone, and all that it held
-		return fresh, nil
+		return fresh, nil, nil
 	}
-	return n, nil
+	return n, text, nil
 }
 
 // parse reads what store wrote, and nothing else.
@@ -153,13 +151,16 @@ func parse(text []byte, bridge string) (*Network, error) {
 
 // store writes a new file beside the old one and puts it in its place. Only the holder of the lock does, so that one
 // name serves for all that die in the middle.
-func (f File) store(n *Network) error {
+func (f File) store(n *Network, before []byte) error {
 	if err := n.check(f.Bridge); err != nil {
 		return fmt.Errorf("%s: %w", f.Path(), err) // better not written than not read
 	}
 	text, err := json.MarshalIndent(n, "", "\t")
 	if err != nil {
 		return err
+	}
+	if text = append(text, '\n'); bytes.Equal(text, before) {
+		return nil
 	}
 	temporary := f.temporaryPath()
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -169,7 +170,7 @@ func (f File) store(n *Network) error {
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(append(text, '\n'))
+	_, err = file.Write(text)
 	if err == nil {
 		err = file.Sync() // rename does not wait for the bytes, and a file of none would be a corrupted one
 	}

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -37,11 +38,31 @@ func (f File) openLock() (*os.File, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return file, err
 	}
-	// The folder can be read by all, as a plan is made without privilege; who writes here decides where packets go.
-	if err := os.MkdirAll(f.Folder, 0o755); err != nil {
+	if err := makeFolder(f.Folder); err != nil {
 		return nil, err
 	}
 	return os.OpenFile(f.lockPath(), flags, 0o600)
+}
+
+// makeFolder makes the folder for all to read, as a plan is made without privilege. Who writes there decides where packets
+// go.
+func makeFolder(path string) error { return os.MkdirAll(path, 0o755) }
+
+// LockFolder waits for the lock of all bridges of a folder, which is the folder's own. It is for the choice of a subnet:
+// two bridges, each under its own lock, could choose the same. Whoever holds it may take the locks of bridges, and not
+// the other way round.
+func LockFolder(ctx context.Context, folder string) (unlock func(), err error) {
+	if err := makeFolder(folder); err != nil {
+		return nil, fmt.Errorf("lease: %w", err)
+	}
+	file, err := os.Open(folder)
+	if err == nil {
+		err = flock(ctx, file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lease: lock %s: %w", folder, err)
+	}
+	return func() { file.Close() }, nil
 }
 
 // flock takes the file's lock, and closes the file if it fails.

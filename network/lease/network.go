@@ -36,6 +36,7 @@ type Lease struct {
 	Number uint32         `json:"number"` // the host part of its addresses
 	Link   string         `json:"link"`   // the host's end
 	Tap    bool           `json:"tap,omitempty"`
+	NoIPv6 bool           `json:"noIPv6,omitempty"` // it does not use its IPv6 address
 	Ports  []port.Mapping `json:"ports,omitempty"`
 	// Attached tells that the work was finished. Until then it is By's.
 	Attached bool    `json:"attached"`

@@ -48,7 +48,7 @@ func readHost(path, behind string) ([]byte, error) {
 	if err != nil || behind == "" || !loopbackOnly(text) {
 		return text, err
 	}
-	if better, err := read(behind); err == nil && len(parse(better).servers) > 0 && !loopbackOnly(better) {
+	if better, err := read(behind); err == nil && !loopbackOnly(better) {
 		return better, nil
 	}
 	return text, nil
@@ -73,11 +73,19 @@ func read(path string) ([]byte, error) {
 	return text, nil
 }
 
+// Servers are the addresses of the name servers in a resolv.conf.
+func Servers(text []byte) []netip.Addr {
+	var all []netip.Addr
+	for _, s := range parse(text).servers {
+		if ip, err := netip.ParseAddr(s); err == nil {
+			all = append(all, ip)
+		}
+	}
+	return all
+}
+
 func loopbackOnly(text []byte) bool {
-	return !slices.ContainsFunc(parse(text).servers, func(s string) bool {
-		ip, err := netip.ParseAddr(s)
-		return err == nil && !ip.IsLoopback()
-	})
+	return !slices.ContainsFunc(Servers(text), func(ip netip.Addr) bool { return !ip.IsLoopback() })
 }
 
 // parse takes a resolv.conf apart as the C library does: keywords begin a line, the last search or domain counts.
