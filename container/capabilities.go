@@ -77,19 +77,18 @@ func (c capabilities) dropBounding(p *child.Program) {
 	}
 }
 
+// raise gives a process that has become a user the right to load a filter, for a moment.
+func (c capabilities) raise(p *child.Program) {
+	p.Phase("raise CAP_SYS_ADMIN")
+	c.effective = 1 << unix.CAP_SYS_ADMIN
+	c.permitted |= c.inheritable | c.effective // set cannot give back what goes here
+	c.capset(p, "it was lost with the user 0, but for the permitted set: the filter needs it")
+}
+
 // set sets the other four.
 func (c capabilities) set(p *child.Program) {
 	p.Phase("set capabilities")
-	header := binary.LittleEndian.AppendUint32(nil, unix.LINUX_CAPABILITY_VERSION_3)
-	header = binary.LittleEndian.AppendUint32(header, 0) // this process
-	var data []byte
-	for _, shift := range []int{0, 32} {
-		for _, set := range []uint64{c.effective, c.permitted, c.inheritable} {
-			data = binary.LittleEndian.AppendUint32(data, uint32(set>>shift))
-		}
-	}
-	p.Call("capset", unix.SYS_CAPSET, "", "what the process may do", p.Bytes("header", header, "v3"),
-		p.Bytes("data", data, fmt.Sprintf("{effective=%#x permitted=%#x inheritable=%#x}", c.effective, c.permitted, c.inheritable)))
+	c.capset(p, "what the process may do")
 	ambient := func(what uint64, show string, n int) *child.Call {
 		return p.Call("prctl", unix.SYS_PRCTL, "", "", child.Flags("option", unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT"),
 			child.Flags("what", what, show), child.Int("capability", n), child.Int("4", 0), child.Int("5", 0))
@@ -99,6 +98,19 @@ func (c capabilities) set(p *child.Program) {
 		// What is not permitted and inheritable too cannot be ambient (capabilities(7)); runc, too, goes on without it.
 		ambient(unix.PR_CAP_AMBIENT_RAISE, "PR_CAP_AMBIENT_RAISE", bits.TrailingZeros64(set)).Accept(unix.EPERM)
 	}
+}
+
+func (c capabilities) capset(p *child.Program, why string) {
+	header := binary.LittleEndian.AppendUint32(nil, unix.LINUX_CAPABILITY_VERSION_3)
+	header = binary.LittleEndian.AppendUint32(header, 0) // this process
+	var data []byte
+	for _, shift := range []int{0, 32} {
+		for _, set := range []uint64{c.effective, c.permitted, c.inheritable} {
+			data = binary.LittleEndian.AppendUint32(data, uint32(set>>shift))
+		}
+	}
+	p.Call("capset", unix.SYS_CAPSET, "", why, p.Bytes("header", header, "v3"),
+		p.Bytes("data", data, fmt.Sprintf("{effective=%#x permitted=%#x inheritable=%#x}", c.effective, c.permitted, c.inheritable)))
 }
 
 func capabilityName(n int) string {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"tandem/internal/plan"
 )
@@ -98,7 +99,7 @@ func (e *Engine) List() ([]*Container, error) {
 	var list []*Container
 	var errs []error
 	for _, entry := range entries {
-		if !entry.IsDir() {
+		if !entry.IsDir() || strings.HasPrefix(entry.Name(), makingMark) {
 			continue
 		}
 		c, err := e.Load(entry.Name())
@@ -110,6 +111,44 @@ func (e *Engine) List() ([]*Container, error) {
 		}
 	}
 	return list, errors.Join(errs...)
+}
+
+// Collect removes what makers have left that were killed: folders in the making, and containers that were never made to
+// the end, with their processes and cgroups. It gives the names of what it has removed.
+func (e *Engine) Collect(ctx context.Context) (removed []string, err error) {
+	entries, err := os.ReadDir(e.Root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var errs []error
+	for _, entry := range entries {
+		name := entry.Name()
+		pid, _, making := strings.Cut(strings.TrimPrefix(name, makingMark), "~")
+		if !strings.HasPrefix(name, makingMark) || !making {
+			continue
+		}
+		if _, statErr := os.Stat("/proc/" + pid); statErr == nil {
+			continue // it is being made, or its maker's number is another's by now: then the next time
+		}
+		if err := os.RemoveAll(filepath.Join(e.Root, name)); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed = append(removed, name)
+	}
+	list, err := e.List()
+	errs = append(errs, err)
+	for _, c := range list {
+		if c.state.Init.PID != 0 || c.state.Maker.alive() {
+			continue
+		}
+		if err := c.Delete(ctx, true); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed = append(removed, c.state.ID)
+	}
+	return removed, errors.Join(errs...)
 }
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }

@@ -567,3 +567,42 @@ func TestStateIsSpec(t *testing.T) {
 		}
 	}
 }
+
+// A maker that is killed before any of its steps leaves nothing that Collect does not find: whatever it had made.
+func TestMakerKilledAtEveryStep(t *testing.T) {
+	b := newBench(t)
+	p, err := b.Plan(b.spec("true"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for last := range p.Len() {
+		if numbered(p)[last].Do == nil {
+			continue // the child's own
+		}
+		s := b.spec("true")
+		text, err := json.Marshal(runRequest{State: b.Root, ID: s.ID, Bundle: s.Bundle, Config: s.Config, KillAt: last + 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(self)
+		cmd.Env = append(os.Environ(), runVariable+"="+string(text))
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(err.Error(), "killed") {
+			t.Fatalf("killed at step %d: %v, %s", last+1, err, out)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if _, err := b.Collect(ctx); err != nil {
+			t.Errorf("killed at step %d: Collect: %v", last+1, err)
+		}
+		if c, err := b.Load(s.ID); err == nil { // it was complete
+			if err := c.Delete(ctx, true); err != nil {
+				t.Errorf("killed at step %d: Delete: %v", last+1, err)
+			}
+		}
+		cancel()
+		b.nothingLeft(s)
+	}
+}

@@ -122,12 +122,12 @@ func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *process, pidFD *
 	} else {
 		x.stdio(p, [3]*os.File{s.Stdin, s.Stdout, s.Stderr})
 	}
-	x.late(p)
-	if s.path != "" {
-		p.Exec(p.FindFile(s.path, x.command(0)))
-	} else {
-		p.Exec(p.FindCommand(x.command(s.PreserveFDs)))
-	}
+	p.Exec(x.late(p, func() *child.Found {
+		if s.path != "" {
+			return p.FindFile(s.path, x.command(0))
+		}
+		return p.FindCommand(x.command(s.PreserveFDs))
+	}))
 	return nil
 }
 

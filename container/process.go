@@ -111,12 +111,13 @@ func (x *process) scheduling(p *child.Program) {
 	}
 }
 
-// late is what makes the process the container's user: from here on it has no rights over the host. With a filter that
-// cannot wait for the end, that comes first.
-func (x *process) late(p *child.Program) {
-	if x.filter != nil && (x.filter.Notify || !x.NoNewPrivileges) {
-		x.loadFilter(p)
-	}
+// late is what makes the process the container's user: from here on it has no rights over the host. It looks for the
+// command too, by means of find.
+//
+// A filter is loaded right before the command is executed, so that it filters nothing but the command. One that needs
+// CAP_SYS_ADMIN, or a parent who takes the listener, cannot wait so long: it comes before the rights go, and after all
+// that a profile may well refuse (getcwd, faccessat2).
+func (x *process) late(p *child.Program, find func() *child.Found) *child.Found {
 	x.caps.dropBounding(p)
 	cwd := path.Clean(x.Cwd)
 	p.Phase("go to %s", cwd)
@@ -143,11 +144,23 @@ func (x *process) late(p *child.Program) {
 	p.Call("setuid", unix.SYS_SETUID, "", "", child.Int("uid", int(x.User.UID)))
 	p.Call("chdir", unix.SYS_CHDIR, cwd, "as the user, who may go where root may not (NFS)", p.Str("path", cwd)).Accept(unix.EACCES)
 	p.ExpectInRoot("a folder of the host's that stayed open would show here (CVE-2024-21626)")
+	var found *child.Found
+	if x.filter != nil && (x.filter.Notify || !x.NoNewPrivileges) {
+		found = find()
+		if x.User.UID != 0 {
+			x.caps.raise(p)
+		}
+		x.loadFilter(p)
+	}
 	x.caps.set(p)
 	if x.NoNewPrivileges {
 		p.Call("prctl", unix.SYS_PRCTL, "PR_SET_NO_NEW_PRIVS", "set-user-ID files give it nothing",
 			child.Int("option", unix.PR_SET_NO_NEW_PRIVS), child.Int("2", 1), child.Int("3", 0), child.Int("4", 0), child.Int("5", 0))
 	}
+	if found == nil {
+		found = find()
+	}
+	return found
 }
 
 // syncListener is where the parent fetches the descriptor of a filter that asks.

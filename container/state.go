@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -38,35 +39,52 @@ type state struct {
 	ctx context.Context // of the one call that makes it
 }
 
+// makingMark begins the names of folders that are in the making. No ID has it.
+const makingMark = "~"
+
+// serial tells apart what one process makes at the same time.
+var serial atomic.Int64
+
+func makingName(id string, pid int, n int64) string {
+	return fmt.Sprintf("%s%d~%d~%s", makingMark, pid, n, id)
+}
+
 // stateSteps make the container's place: its folder, which is also what keeps its ID from being taken twice.
 func (a *assembly) stateSteps() []plan.Step {
 	dir := a.dir()
+	making := filepath.Join(a.engine.Root, makingName(a.spec.ID, os.Getpid(), serial.Add(1)))
 	steps := []plan.Step{
 		{
 			Op: "mkdir", Object: a.engine.Root, Args: []plan.Arg{plan.A("mode", "0711")}, Why: "where all containers' folders are",
 			Do: func() error { return os.MkdirAll(a.engine.Root, 0o711) },
 		},
 		{
-			Op: "mkdir", Object: dir, Args: []plan.Arg{plan.A("mode", "0700")}, Why: "the ID is taken by the first who makes it",
-			Do: func() error {
-				err := os.Mkdir(dir, 0o700)
-				if errors.Is(err, fs.ErrExist) {
-					return fmt.Errorf("%w: %s", ErrExists, a.spec.ID)
-				}
-				return err
-			},
-			Undo: func() error { return os.RemoveAll(dir) },
+			Op: "mkdir", Object: making, Args: []plan.Arg{plan.A("mode", "0700")}, Why: "the container's folder, under a name that says who makes it",
+			Do:   func() error { return os.Mkdir(making, 0o700) },
+			Undo: func() error { return os.RemoveAll(making) },
 		},
 		{
-			Op: "write", Object: filepath.Join(dir, stateFile), Why: "what a crash leaves can be found, and removed",
+			Op: "write", Object: filepath.Join(making, stateFile), Why: "what a crash leaves can be found, and removed",
 			Do: func() error {
 				maker, _, err := identify(os.Getpid())
 				if err != nil {
 					return err
 				}
 				a.state.Maker = maker
-				return a.state.write(dir)
+				return a.state.write(making)
 			},
+		},
+		{
+			Op: "renameat2", Object: dir, Args: []plan.Arg{plan.A("flags", "RENAME_NOREPLACE")},
+			Why: "the ID is taken by the first who gets here, with its state: there is never one without",
+			Do: func() error {
+				err := unix.Renameat2(unix.AT_FDCWD, making, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
+				if errors.Is(err, fs.ErrExist) {
+					return fmt.Errorf("%w: %s", ErrExists, a.spec.ID)
+				}
+				return err
+			},
+			Undo: func() error { return os.RemoveAll(dir) },
 		},
 	}
 	if a.spec.Config.Root == nil || a.spec.Config.Root.Path == "" {

@@ -12,7 +12,9 @@ import (
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
+	"tandem/internal/plan"
 	"tandem/internal/testenv"
 )
 
@@ -22,6 +24,7 @@ const runVariable = "TANDEM_TEST_RUN"
 type runRequest struct {
 	State, ID, Bundle string
 	Config            *specs.Spec
+	KillAt            int // the step before which it kills itself, from 1
 }
 
 func runRequested(text string) int {
@@ -31,7 +34,19 @@ func runRequested(text string) int {
 	}
 	e := &Engine{Root: r.State}
 	ctx := context.Background()
-	c, p, err := e.Run(ctx, &Spec{ID: r.ID, Bundle: r.Bundle, Config: r.Config})
+	s := &Spec{ID: r.ID, Bundle: r.Bundle, Config: r.Config}
+	if r.KillAt > 0 {
+		step := 0
+		s.Observe = func(*plan.Step) {
+			if step++; step == r.KillAt {
+				_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+				select {}
+			}
+		}
+		_, err := e.Create(ctx, s)
+		panic(err)
+	}
+	c, p, err := e.Run(ctx, s)
 	if err != nil {
 		panic(err)
 	}
@@ -54,7 +69,7 @@ func TestPlanIsWhatStraceSees(t *testing.T) {
 	testenv.Need(t, testenv.Strace)
 	b := newBench(t)
 	s := b.spec("exit 0")
-	text, err := json.Marshal(runRequest{b.Root, s.ID, s.Bundle, s.Config})
+	text, err := json.Marshal(runRequest{State: b.Root, ID: s.ID, Bundle: s.Bundle, Config: s.Config})
 	if err != nil {
 		t.Fatal(err)
 	}
