@@ -136,6 +136,17 @@ func checkCgroup2() error {
 	return nil
 }
 
+// checkLoop wants loop devices. The lab's kernel has them as a module, and may be asked to load it.
+func checkLoop() error {
+	const path = "/dev/loop-control"
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && os.Getenv(InLab) != "" {
+		if out, err := exec.Command("modprobe", "loop").CombinedOutput(); err != nil {
+			return fmt.Errorf("modprobe loop: %w: %s", err, out)
+		}
+	}
+	return checkOpen(path)()
+}
+
 // checkHugePages wants a few free pages of 2 MiB in the pool.
 func checkHugePages() error {
 	const file, few = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", 8

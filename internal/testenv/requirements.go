@@ -12,7 +12,7 @@ var (
 	NineP      = requirement("9p", checkFilesystem("9p"))
 	TUN        = requirement("tun", checkOpen("/dev/net/tun"))
 	HugePages  = requirement("hugepages", checkHugePages)
-	LoopDevice = requirement("loop", checkOpen("/dev/loop-control"))
+	LoopDevice = requirement("loop", checkLoop)
 
 	KVM        = requirement("kvm", checkKVM)
 	KVMLinux   = requirement("kvm-linux", checkKVMLinux)
