@@ -122,7 +122,7 @@ func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *process, pidFD *
 	} else {
 		x.stdio(p, [3]*os.File{s.Stdin, s.Stdout, s.Stderr})
 	}
-	p.Exec(x.late(p, func() *child.Found {
+	p.Exec(x.late(p, s.PreserveFDs, func() *child.Found {
 		if s.path != "" {
 			return p.FindFile(s.path, x.command(0))
 		}

@@ -116,8 +116,8 @@ func (x *process) scheduling(p *child.Program) {
 //
 // A filter is loaded right before the command is executed, so that it filters nothing but the command. One that needs
 // CAP_SYS_ADMIN, or a parent who takes the listener, cannot wait so long: it comes before the rights go, and after all
-// that a profile may well refuse (getcwd, faccessat2).
-func (x *process) late(p *child.Program, find func() *child.Found) *child.Found {
+// that a profile may well refuse (getcwd, faccessat2, close_range).
+func (x *process) late(p *child.Program, preserve int, find func() *child.Found) *child.Found {
 	x.caps.dropBounding(p)
 	cwd := path.Clean(x.Cwd)
 	p.Phase("go to %s", cwd)
@@ -147,6 +147,7 @@ func (x *process) late(p *child.Program, find func() *child.Found) *child.Found 
 	var found *child.Found
 	if x.filter != nil && (x.filter.Notify || !x.NoNewPrivileges) {
 		found = find()
+		p.CloseOnExec(3 + preserve)
 		if x.User.UID != 0 {
 			x.caps.raise(p)
 		}

@@ -32,7 +32,7 @@ func (a *assembly) writeProgram(p *child.Program) {
 	a.root.Enter(p)
 	a.root.Finish(p)
 	a.makeCwd(p)
-	found := x.late(p, func() *child.Found { return p.FindCommand(x.command(a.spec.PreserveFDs)) })
+	found := x.late(p, a.spec.PreserveFDs, func() *child.Found { return p.FindCommand(x.command(a.spec.PreserveFDs)) })
 	if a.detached {
 		a.waitForStart(p)
 	} else {

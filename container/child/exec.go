@@ -90,8 +90,9 @@ func (p *Program) Exec(f *Found) {
 	status := 3 + f.command.Preserve
 	p.Phase("execute %s", f.command.Args[0])
 	p.Call("dup3", unix.SYS_DUP3, "", "the stub's socket, to tell that it failed", From("old", statusReg), Int("new", status), Int("flags", 0))
-	p.Call("close_range", unix.SYS_CLOSE_RANGE, "", "nothing of the runtime's stays open in the container",
-		Int("first", status+1), Flags("last", 1<<32-1, "~0"), Flags("flags", unix.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC"))
+	if !p.closed {
+		p.CloseOnExec(status + 1)
+	}
 	execveat := p.Call("execveat", unix.SYS_EXECVEAT, "stub", "so that /proc/self/exe is never the runtime's file",
 		Arg{name: "fd", show: "stub"}, hidden(p.Str("path", "")),
 		Arg{name: "argv", value: address(&f.argv[0]), show: fmt.Sprintf("%q", append([]string{"PATH"}, f.command.Args...))},
@@ -106,6 +107,14 @@ func (p *Program) Exec(f *Found) {
 	}
 	p.note("execve", f.command.Args[0], "the stub", Flags("argv", 0, fmt.Sprintf("%q", f.command.Args)))
 	execveat.stub.number = uint32(p.Len())
+}
+
+// CloseOnExec lets the descriptors from first on end with the next exec. Exec does the same, if it has not been done
+// before: for a child that loads a seccomp filter, whose profile may be older than the system call.
+func (p *Program) CloseOnExec(first int) {
+	p.Call("close_range", unix.SYS_CLOSE_RANGE, "", "nothing of the runtime's stays open in the container",
+		Int("first", first), Flags("last", 1<<32-1, "~0"), Flags("flags", unix.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC"))
+	p.closed = true
 }
 
 // note is a call that somebody else does in the child's place.

@@ -22,6 +22,7 @@ type Program struct {
 	regs   int
 	syncs  []string
 	errs   []error
+	closed bool // CloseOnExec was called
 }
 
 type phase struct {
