@@ -138,11 +138,13 @@ func valueText(value uint32, s state) string {
 	case s.arch == ArchI386:
 		a = i386
 	case s.arch != ArchX86_64:
-		return fmt.Sprint(value)
-	case value >= x32Bit && value != noSyscall:
+		return fmt.Sprint(int32(value))
+	case value == x32Bit:
+		return "0x40000000 (x32)" // where it begins, rather than its first call
+	case value > x32Bit && value != noSyscall:
 		a = x32
 	}
-	number := fmt.Sprint(value)
+	number := fmt.Sprint(int32(value))
 	if a == x32 {
 		number = fmt.Sprintf("x32 %d", value&^x32Bit)
 	}
