@@ -55,6 +55,7 @@ func (b *Build) cgroupValue(m *mount) uint64 {
 func (b *Build) mountCgroup1(p *child.Program, m *mount, at child.Reg) {
 	value := b.cgroupValue(m)
 	_, fs := p.Fsopen("tmpfs", "a folder for each hierarchy")
+	p.Fsconfig(fs, "source", "tmpfs", false)
 	p.Fsconfig(fs, "mode", "755", false)
 	b.label(p, fs, "tmpfs")
 	p.FsconfigCreate(fs, "")
@@ -183,6 +184,7 @@ func (b *Build) bindGroup(p *child.Program, path string, value uint64, into chil
 // emptyTmpfs is a file system in which nothing is.
 func (b *Build) emptyTmpfs(p *child.Program, into child.Reg, value uint64, why string) {
 	_, fs := p.Fsopen("tmpfs", why)
+	p.Fsconfig(fs, "source", "tmpfs", false)
 	p.Fsconfig(fs, "mode", "555", false)
 	p.Fsconfig(fs, "nr_inodes", "2", false)
 	b.label(p, fs, "tmpfs")

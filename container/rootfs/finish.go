@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,12 @@ func (b *Build) Finish(p *child.Program) {
 			flags |= unix.AT_RECURSIVE
 		}
 		p.MountSetattr(child.From("dir", b.root), "", flags, unix.MountAttr{Propagation: b.flag}, "not before: pivot_root takes no shared root")
+		for i := range b.mounts {
+			if m := &b.mounts[i]; b.overridden(m) {
+				b.propagate(p, m)
+				p.Close(m.reg)
+			}
+		}
 	}
 	if len(b.sysctl) > 0 {
 		b.writeSysctl(p)
@@ -26,7 +33,9 @@ func (b *Build) Finish(p *child.Program) {
 		p.Phase("make /%s read-only", m.at)
 		p.MountSetattr(child.From("mount", m.reg), "", unix.AT_EMPTY_PATH, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY},
 			"nothing will be made in it any more")
-		p.Close(m.reg)
+		if m != b.devpts {
+			p.Close(m.reg)
+		}
 	}
 	for _, path := range b.spec.ReadonlyAt {
 		b.makeReadonly(p, path)
@@ -40,7 +49,7 @@ func (b *Build) Finish(p *child.Program) {
 	}
 	p.Phase("leave it")
 	p.Umask(0o022, "as shells have it")
-	if b.devpts != nil && !b.isReadonly(b.devpts) {
+	if b.devpts != nil {
 		p.Close(b.devpts.reg)
 	}
 	if b.makesDevices() {
@@ -49,13 +58,9 @@ func (b *Build) Finish(p *child.Program) {
 	p.Close(b.root)
 }
 
-func (b *Build) isReadonly(m *mount) bool {
-	for _, x := range b.readonly {
-		if x == m {
-			return true
-		}
-	}
-	return false
+// overridden tells if a mount says itself what is let through it, and the root says so for all mounts.
+func (b *Build) overridden(m *mount) bool {
+	return b.propagation.recursive && len(m.propagation) > 0 && m != b.devpts && !slices.Contains(b.readonly, m) && !m.remount
 }
 
 // there opens a path of the container's, or goes on at missing.

@@ -50,6 +50,9 @@ func (b *Build) find(p *child.Program, l lookup) child.Reg {
 	}
 	missing, done := p.Label(), p.Label()
 	open(p, b.root, l.path, last, l.resolve, at, "in the container's root, not by its name on the host").Else(unix.ENOENT, missing)
+	if l.like != nil {
+		b.sameKind(p, l, at)
+	}
 	if l.existing != nil {
 		l.existing(at)
 	}
@@ -89,6 +92,22 @@ func (b *Build) find(p *child.Program, l lookup) child.Reg {
 	}
 	p.Bind(done)
 	return at
+}
+
+// sameKind fails where a folder is to be mounted on a file, or a file on a folder: of which the kernel says no more than
+// EINVAL.
+func (b *Build) sameKind(p *child.Program, l lookup, at child.Reg) {
+	file, same := p.Label(), p.Label()
+	place := p.Fstat(at, "/"+l.path, "")
+	p.Unless(l.like.Mode, unix.S_IFMT, unix.S_IFDIR, file)
+	p.Expect(place.Mode, unix.S_IFMT, unix.S_IFDIR, unix.ENOTDIR, "a folder on a folder")
+	p.Jump(same)
+	p.Bind(file)
+	folder := p.Label()
+	p.Unless(place.Mode, unix.S_IFMT, unix.S_IFDIR, folder)
+	p.Fail("/"+l.path+" is a folder", unix.EISDIR, "a file on a file")
+	p.Bind(folder)
+	p.Bind(same)
 }
 
 // makeLast makes the place itself: a folder, or an empty file if that is what will be mounted.

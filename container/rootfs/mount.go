@@ -90,7 +90,9 @@ func (b *Build) attach(p *child.Program, m *mount, at child.Reg) {
 }
 
 // keeps tells if a mount's descriptor is used again.
-func (b *Build) keeps(m *mount) bool { return m == b.devpts || slices.Contains(b.readonly, m) }
+func (b *Build) keeps(m *mount) bool {
+	return m == b.devpts || slices.Contains(b.readonly, m) || b.overridden(m)
+}
 
 func (b *Build) propagate(p *child.Program, m *mount) {
 	for _, x := range m.propagation {
@@ -113,27 +115,24 @@ func (b *Build) setAll(p *child.Program, m *mount) {
 func (b *Build) mountNew(p *child.Program, m *mount) {
 	at := b.place(p, m, lookup{})
 	m.reg = p.Reg()
-	create := b.create(p, m)
-	var instead, done child.Label
-	bindSys := m.fstype == "sysfs" && (b.spec.UserNS || b.spec.Rootless)
-	if bindSys {
-		instead, done = p.Label(), p.Label()
-		create.Else(unix.EPERM, instead)
-	}
-	call := b.fsmount(p, m)
-	if bindSys {
-		call.Else(unix.EPERM, instead)
+	if m.fstype == "sysfs" && (b.spec.UserNS || b.spec.Rootless) {
+		instead, done := p.Label(), p.Label()
+		b.create(p, m, refused{unix.EPERM, instead})
+		b.fsmount(p, m).Else(unix.EPERM, instead)
 		p.Jump(done)
 		p.Bind(instead)
 		b.bindSys(p, m)
 		p.Bind(done)
+	} else {
+		b.create(p, m)
+		b.fsmount(p, m)
 	}
 	b.setAll(p, m)
 	b.attach(p, m, at)
 }
 
-// context is the register of a file system in the making, and of the mount that comes of it, in turn.
-func (b *Build) create(p *child.Program, m *mount) *child.Call {
+// create makes the file system. Its register is the mount's, until there is one.
+func (b *Build) create(p *child.Program, m *mount, or ...refused) {
 	open, _ := p.Fsopen(m.fstype, "")
 	open.Into(m.reg)
 	if m.source != "" {
@@ -143,13 +142,26 @@ func (b *Build) create(p *child.Program, m *mount) *child.Call {
 		if m.fstype == "devpts" && d.key == "gid" && !b.hasGroup(d.value) {
 			continue // the group that terminals are given has no name in the user namespace, and would be refused
 		}
-		p.Fsconfig(m.reg, d.key, d.value, d.flag)
+		option := p.Fsconfig(m.reg, d.key, d.value, d.flag)
+		if m.fstype == "devpts" && d.key == "gid" && b.spec.UserNS && len(b.spec.GIDMappings) == 0 {
+			option.Accept(unix.EINVAL) // a user namespace of which nothing more is known
+		}
 	}
 	if !slices.Contains(virtual, m.fstype) && m.one.value&unix.MOUNT_ATTR_RDONLY != 0 {
 		p.Fsconfig(m.reg, "ro", "", true)
 	}
 	b.label(p, m.reg, m.fstype)
-	return p.FsconfigCreate(m.reg, "")
+	create := p.FsconfigCreate(m.reg, "")
+	for _, r := range or {
+		open.Else(r.errno, r.instead)
+		create.Else(r.errno, r.instead)
+	}
+}
+
+// refused says where to go on if the kernel does not make a file system, and says so with errno.
+type refused struct {
+	errno   unix.Errno
+	instead child.Label
 }
 
 // fsmount makes a mount of what was created.

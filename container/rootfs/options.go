@@ -124,8 +124,10 @@ func parseOptions(list []string) (options, error) {
 		if strings.IndexByte(option, 0) >= 0 {
 			return o, fmt.Errorf("option %q has a NUL byte", option)
 		}
-		if err := o.add(option); err != nil {
-			return o, err
+		for _, part := range splitOption(option) {
+			if err := o.add(part); err != nil {
+				return o, err
+			}
 		}
 	}
 	return o, nil
@@ -160,18 +162,16 @@ func (o *options) add(option string) error {
 			return nil
 		}
 	}
-	for _, part := range splitData(option) {
-		key, value, found := strings.Cut(part, "=")
-		if key == "" {
-			return fmt.Errorf("option %q has no name", option)
-		}
-		o.data = append(o.data, datum{key, value, !found})
+	key, value, found := strings.Cut(option, "=")
+	if key == "" {
+		return fmt.Errorf("option %q has no name", option)
 	}
+	o.data = append(o.data, datum{key, value, !found})
 	return nil
 }
 
-// splitData splits at the commas, as mount(2) would, but not inside of double quotes or behind a backslash.
-func splitData(s string) []string {
+// splitOption splits at the commas, as mount(8) would, but not inside of double quotes or behind a backslash.
+func splitOption(s string) []string {
 	var parts []string
 	var part strings.Builder
 	quoted, escaped := false, false
