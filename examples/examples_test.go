@@ -14,7 +14,7 @@ import (
 	"tandem/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) { testenv.MainHostWide(m) }
 
 // lessonTimeout is for a guest that never ends.
 const lessonTimeout = 2 * time.Minute
@@ -27,6 +27,7 @@ var needs = map[string][]*testenv.Requirement{
 	"04-exit-tour":    {testenv.KVM},
 	"05-memory-slots": {testenv.KVM},
 	"06-eventfd":      {testenv.KVM},
+	"07-namespaces":   {testenv.Root, testenv.MountNS, testenv.NetNS, testenv.UserNS},
 }
 
 func lessons(t *testing.T) []string {
