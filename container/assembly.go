@@ -7,8 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"tandem/container/cgroup"
@@ -58,7 +61,7 @@ func (e *Engine) assemble(s *Spec, detached bool) (*assembly, error) {
 	}
 	if s.Init != "" && s.Config.Process != nil {
 		with := *s
-		with.Config = withInit(s.Config, s.Init)
+		with.Config, with.Text = withInit(s.Config, s.Init), nil
 		s = &with
 	}
 	a := &assembly{engine: e, spec: s, detached: detached}
@@ -82,6 +85,9 @@ func (e *Engine) assemble(s *Spec, detached bool) (*assembly, error) {
 	}
 	if err := unsupported(c); err != nil {
 		return nil, err
+	}
+	if c.Linux.MountLabel != "" && !haveSELinux() {
+		warn("linux.mountLabel %q has no effect: this kernel runs without SELinux", c.Linux.MountLabel)
 	}
 	if a.process, err = a.makeProcess(warn); err != nil {
 		return nil, err
@@ -157,7 +163,7 @@ func (a *assembly) makeGroup(warn func(string, ...any)) error {
 	if err != nil {
 		return err
 	}
-	g, err := cgroup.New(host, path, l.Resources)
+	g, err := cgroup.New(host, path, withDevices(l))
 	if err != nil {
 		return err
 	}
@@ -172,6 +178,25 @@ func (a *assembly) makeGroup(warn func(string, ...any)) error {
 	return nil
 }
 
+// withDevices are the resources with rules for the devices that the container gets whatever its rules say: those that
+// are made in it (config-linux.md, Devices), and those that no program does without.
+func withDevices(l *specs.Linux) *specs.LinuxResources {
+	if l.Resources == nil || len(l.Resources.Devices) == 0 {
+		return l.Resources
+	}
+	r := *l.Resources
+	r.Devices = slices.Clone(r.Devices)
+	for _, d := range l.Devices {
+		if d.Type == "p" {
+			continue
+		}
+		kind := strings.Replace(d.Type, "u", "c", 1) // a character device without a buffer, as of old
+		r.Devices = append(r.Devices, specs.LinuxDeviceCgroup{Allow: true, Type: kind, Major: &d.Major, Minor: &d.Minor, Access: "rwm"})
+	}
+	r.Devices = append(r.Devices, cgroup.DefaultDevices()...)
+	return &r
+}
+
 func (a *assembly) rootSpec() rootfs.Spec {
 	c := a.spec.Config
 	s := rootfs.Spec{
@@ -180,6 +205,9 @@ func (a *assembly) rootSpec() rootfs.Spec {
 		MountLabel: c.Linux.MountLabel, UserNS: a.ns.has(unix.CLONE_NEWUSER), NewNetwork: a.ns.has(unix.CLONE_NEWNET),
 		NewIPC: a.ns.has(unix.CLONE_NEWIPC), NewUTS: a.ns.has(unix.CLONE_NEWUTS), NewPID: a.ns.has(unix.CLONE_NEWPID),
 		NewCgroup: a.ns.has(unix.CLONE_NEWCGROUP), Rootless: os.Geteuid() != 0, NoPivot: a.spec.NoPivot,
+	}
+	if s.MountLabel != "" && !haveSELinux() {
+		s.MountLabel = "" // a mount option that the kernel would refuse
 	}
 	if c.Root != nil {
 		s.Readonly = c.Root.Readonly

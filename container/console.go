@@ -109,6 +109,6 @@ func (a *assembly) sendListener(ctx context.Context, f *os.File) error {
 // specState is the state as hooks, listeners and `state` see it.
 func (s *state) specState(status specs.ContainerState, pid int) *specs.State {
 	return &specs.State{
-		Version: s.Config.Version, ID: s.ID, Status: status, Pid: pid, Bundle: s.Bundle, Annotations: s.Config.Annotations,
+		Version: s.Version, ID: s.ID, Status: status, Pid: pid, Bundle: s.Bundle, Annotations: s.Annotations,
 	}
 }

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -21,6 +22,7 @@ import (
 type Container struct {
 	engine *Engine
 	state  *state
+	config *specs.Spec // once it was read
 }
 
 func (c *Container) dir() string { return filepath.Join(c.engine.Root, c.state.ID) }
@@ -37,7 +39,22 @@ func (c *Container) wrap(operation string, err error) error {
 func (c *Container) ID() string { return c.state.ID }
 
 // Config is the configuration that the container was made from.
-func (c *Container) Config() *specs.Spec { return c.state.Config }
+func (c *Container) Config() (*specs.Spec, error) {
+	if c.config != nil {
+		return c.config, nil
+	}
+	path := filepath.Join(c.dir(), configFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, c.wrap("read configuration", err)
+	}
+	config := new(specs.Spec)
+	if err := json.Unmarshal(text, config); err != nil {
+		return nil, c.wrap("read configuration", fmt.Errorf("%s: %w", path, err))
+	}
+	c.config = config
+	return config, nil
+}
 
 // Rootfs is the host's path of its root file system, Created the time of its making, Owner the user who made it.
 func (c *Container) Rootfs() string     { return c.state.Rootfs }
@@ -105,10 +122,7 @@ func (c *Container) Start(ctx context.Context) error {
 
 // started runs the hooks of a container that runs.
 func (c *Container) started(ctx context.Context) error {
-	if h := c.state.Config.Hooks; h != nil && len(h.Poststart) > 0 {
-		return c.wrap("start", runAll(ctx, "poststart", h.Poststart, c.state.specState(specs.StateRunning, c.state.Init.PID)))
-	}
-	return nil
+	return c.wrap("start", runAll(ctx, "poststart", c.state.Poststart, c.state.specState(specs.StateRunning, c.state.Init.PID)))
 }
 
 func (c *Container) start(ctx context.Context) error {
@@ -142,18 +156,14 @@ func (c *Container) start(ctx context.Context) error {
 	case err != nil:
 		return err
 	case failure != nil:
-		return fmt.Errorf("execute %s: %w", c.state.Config.Process.Args[0], failure.Err)
+		return fmt.Errorf("execute %s: %w", c.state.Command, failure.Err)
 	}
 	return os.Remove(filepath.Join(c.dir(), failedFIFO))
 }
 
 // startHooks run in the container with the rights of its process, as they are files of the container's.
 func (c *Container) startHooks(ctx context.Context) error {
-	h := c.state.Config.Hooks
-	if h == nil {
-		return nil
-	}
-	for i, hook := range h.StartContainer {
+	for i, hook := range c.state.StartHooks {
 		if err := c.runInside(ctx, hook); err != nil {
 			return fmt.Errorf("hooks.startContainer[%d]: %w", i, err)
 		}
@@ -238,11 +248,8 @@ func (c *Container) delete(ctx context.Context, force bool) error {
 	if err := c.end(ctx); err != nil {
 		return err
 	}
-	var errs []error
-	if h := c.state.Config.Hooks; h != nil {
-		errs = append(errs, runAll(ctx, "poststop", h.Poststop, c.state.specState(specs.StateStopped, 0)))
-	}
-	return errors.Join(append(errs, os.RemoveAll(c.dir()))...)
+	hooks := runAll(ctx, "poststop", c.state.Poststop, c.state.specState(specs.StateStopped, 0))
+	return errors.Join(hooks, os.RemoveAll(c.dir()))
 }
 
 // end ends all of the container's processes, and removes its cgroup.
@@ -277,8 +284,10 @@ func (c *Container) end(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := g.Kill(ctx); err != nil && !errors.Is(err, cgroup.ErrGone) { // processes of a shared PID namespace
-		return err
+	if !c.state.OwnPIDs { // others may be left
+		if err := g.Kill(ctx); err != nil && !errors.Is(err, cgroup.ErrGone) {
+			return err
+		}
 	}
 	if err := g.Remove(ctx); err != nil && !errors.Is(err, cgroup.ErrGone) {
 		return err

@@ -18,6 +18,14 @@ import (
 type Engine struct {
 	// Root is the folder, absolute, such as /run/tandem-oci.
 	Root string
+	// Warn, if not nil, is told of what went wrong and changes nothing: hooks that failed too late.
+	Warn func(format string, args ...any)
+}
+
+func (e *Engine) warn(format string, args ...any) {
+	if e.Warn != nil {
+		e.Warn(format, args...)
+	}
 }
 
 // Plan is what Create would do for the specification, to be printed: the parent's steps and the child's. It needs no
@@ -69,7 +77,7 @@ func (e *Engine) create(ctx context.Context, s *Spec, detached bool) (*Container
 	if err := a.run(ctx); err != nil {
 		return nil, nil, err
 	}
-	return &Container{e, a.state}, &Process{a.child}, nil
+	return &Container{e, a.state, a.spec.Config}, &Process{a.child}, nil
 }
 
 // Load finds a container by its ID. ErrNotFound is none.
@@ -84,7 +92,7 @@ func (e *Engine) Load(id string) (*Container, error) {
 	if err != nil {
 		return nil, fmt.Errorf("container %q: %w", id, err)
 	}
-	return &Container{e, s}, nil
+	return &Container{e, s, nil}, nil
 }
 
 // List finds all, sorted by ID. What cannot be read is an error beside those that can.

@@ -272,7 +272,8 @@ func TestLifeCycle(t *testing.T) {
 
 func TestExec(t *testing.T) {
 	b := newBench(t)
-	c := b.create(b.spec("exec sleep 1000"))
+	s := b.spec("exec sleep 1000")
+	c := b.create(s)
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +282,7 @@ func TestExec(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	own := *c.Config().Process
+	own := *s.Config.Process
 	own.Args = []string{"sh", "-c", "hostname; ps -o pid,comm | grep -c sleep; grep CapEff /proc/self/status; exit 3"}
 	own.Capabilities = nil
 	p, err := c.Exec(t.Context(), &ExecSpec{Process: &own, Stdout: w, Stderr: w})
@@ -303,7 +304,8 @@ func TestExec(t *testing.T) {
 
 func TestPause(t *testing.T) {
 	b := newBench(t)
-	c := b.create(b.spec("exec sleep 1000"))
+	s := b.spec("exec sleep 1000")
+	c := b.create(s)
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +315,7 @@ func TestPause(t *testing.T) {
 	if got := b.status(c); got != StatePaused {
 		t.Errorf("status %s, want paused", got)
 	}
-	if _, err := c.Exec(t.Context(), &ExecSpec{Process: c.Config().Process}); !errors.Is(err, ErrPaused) {
+	if _, err := c.Exec(t.Context(), &ExecSpec{Process: s.Config.Process}); !errors.Is(err, ErrPaused) {
 		t.Errorf("exec: %v, want %v", err, ErrPaused)
 	}
 	if err := c.Resume(t.Context()); err != nil {

@@ -67,7 +67,11 @@ func (c *Container) execProcess(s *ExecSpec) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := c.state.Config.Linux
+	config, err := c.Config()
+	if err != nil {
+		return nil, err
+	}
+	l := config.Linux
 	ns, err := parseNamespaces(l.Namespaces)
 	if err != nil {
 		return nil, err
@@ -100,7 +104,11 @@ func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *process, pidFD *
 			p.Call("write", unix.SYS_WRITE, path, "0 is the writer itself", file, p.Bytes("data", []byte("0"), `"0"`), child.Int("size", 1))
 		}
 	}
-	ns, err := parseNamespaces(c.state.Config.Linux.Namespaces)
+	config, err := c.Config()
+	if err != nil {
+		return err
+	}
+	ns, err := parseNamespaces(config.Linux.Namespaces)
 	if err != nil {
 		return err
 	}
@@ -198,7 +206,11 @@ func (c *Container) runInside(ctx context.Context, hook specs.Hook) error {
 	}
 	defer in.Close()
 	defer out.Close()
-	own := *c.state.Config.Process
+	config, err := c.Config()
+	if err != nil {
+		return err
+	}
+	own := *config.Process
 	own.Args, own.Env, own.Terminal, own.OOMScoreAdj = hook.Args, hook.Env, false, nil
 	if len(own.Args) == 0 {
 		own.Args = []string{hook.Path}

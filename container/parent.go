@@ -134,7 +134,12 @@ func pidFileStep(path string, pid *int) plan.Step {
 func (a *assembly) run(ctx context.Context) error {
 	s := a.spec
 	a.state = &state{
-		ID: s.ID, Bundle: s.Bundle, Rootfs: a.rootPath(), Created: now(), Owner: os.Geteuid(), Config: s.Config, ctx: ctx,
+		ID: s.ID, Bundle: s.Bundle, Rootfs: a.rootPath(), Created: now(), Owner: os.Geteuid(), ctx: ctx,
+		Version: s.Config.Version, Annotations: s.Config.Annotations, Command: s.Config.Process.Args[0],
+		OwnPIDs: a.ns.new&unix.CLONE_NEWPID != 0,
+	}
+	if h := s.Config.Hooks; h != nil {
+		a.state.Poststart, a.state.Poststop, a.state.StartHooks = h.Poststart, h.Poststop, h.StartContainer
 	}
 	if a.group != nil {
 		a.state.Cgroup = a.group.Paths()

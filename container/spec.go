@@ -18,6 +18,8 @@ type Spec struct {
 	Bundle string
 	// Config is the configuration, as the OCI runtime specification defines config.json.
 	Config *specs.Spec
+	// Text is the configuration as it was read, if it was: then it need not be encoded again to be kept.
+	Text []byte
 	// Overlay, if not nil, makes the root file system of layers, in place of Config.Root.Path.
 	Overlay *rootfs.Overlay
 

@@ -20,8 +20,9 @@ import (
 // A container's folder, below its engine's, holds:
 const (
 	stateFile  = "state.json" // what there is, written anew and renamed at each change
-	startFIFO  = "start"      // start writes a byte to it; gone once the container was started
-	failedFIFO = "failed"     // the process tells here why it could not execute the command
+	configFile = "config.json"
+	startFIFO  = "start"  // start writes a byte to it; gone once the container was started
+	failedFIFO = "failed" // the process tells here why it could not execute the command
 )
 
 // state is what one process of tandem's leaves for the next one about a container.
@@ -34,7 +35,15 @@ type state struct {
 	Maker   processID         `json:"maker"` // who makes it, as long as Init is not known
 	Init    processID         `json:"init"`
 	Cgroup  map[string]string `json:"cgroup,omitempty"`
-	Config  *specs.Spec       `json:"config"`
+
+	// Of the configuration, what is asked for most: the whole of it takes longer to read than most verbs take.
+	Version     string            `json:"ociVersion"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Poststart   []specs.Hook      `json:"poststart,omitempty"`
+	Poststop    []specs.Hook      `json:"poststop,omitempty"`
+	StartHooks  []specs.Hook      `json:"startContainer,omitempty"`
+	Command     string            `json:"command"`
+	OwnPIDs     bool              `json:"ownPIDs,omitempty"` // a PID namespace of its own, which ends with its first process
 
 	ctx context.Context // of the one call that makes it
 }
@@ -71,7 +80,7 @@ func (a *assembly) stateSteps() []plan.Step {
 					return err
 				}
 				a.state.Maker = maker
-				return a.state.write(making)
+				return errors.Join(a.writeConfig(making), a.state.write(making))
 			},
 		},
 		{
@@ -134,6 +143,18 @@ func (a *assembly) closeFIFOs() error {
 		}
 	}
 	return nil
+}
+
+// writeConfig keeps the configuration: the bundle may be gone when it is needed again.
+func (a *assembly) writeConfig(dir string) error {
+	text := a.spec.Text
+	if text == nil {
+		var err error
+		if text, err = json.Marshal(a.spec.Config); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, configFile), text, 0o600)
 }
 
 // write replaces the state file in one step: a reader finds the old state or the new one.

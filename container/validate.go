@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -15,7 +16,16 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }
 
-var versionPattern = regexp.MustCompile(`^1\.\d+\.\d+([-+].*)?$`)
+var versionPattern = regexp.MustCompile(`^1\.(\d+)\.\d+([-+].*)?$`)
+
+// minorVersion is the second number of a version of the specification.
+func minorVersion(version string) int {
+	if m := versionPattern.FindStringSubmatch(version); m != nil {
+		n, _ := strconv.Atoi(m[1])
+		return n
+	}
+	return 0
+}
 
 // check finds what is wrong with a specification, beyond what its parts find themselves.
 func (s *Spec) check() error {

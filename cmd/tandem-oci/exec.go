@@ -77,7 +77,11 @@ func (g *global) exec(ctx context.Context, cmd *cobra.Command, f *execFlags, id 
 	if err != nil {
 		return err
 	}
-	s, err := f.spec(c.Config(), command)
+	config, err := c.Config()
+	if err != nil {
+		return err
+	}
+	s, err := f.spec(config, command)
 	if err != nil {
 		return err
 	}
