@@ -128,6 +128,7 @@ func (b *blobWriter) commit(want digest.Digest, size int64) (digest.Digest, erro
 	if err := b.f.Close(); err != nil {
 		return "", err
 	}
+	b.s.written.Add(1)
 	path := b.s.blobPath(got)
 	err := os.Rename(b.f.Name(), path)
 	if errors.Is(err, os.ErrNotExist) {

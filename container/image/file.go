@@ -52,10 +52,20 @@ func (s *Store) sync() error {
 		return err
 	}
 	defer f.Close()
+	written := s.written.Load()
 	if err := unix.Syncfs(int(f.Fd())); err != nil {
 		return fmt.Errorf("syncfs %s: %w", s.dir, err)
 	}
+	s.synced.Store(written)
 	return nil
+}
+
+// syncBlobs is sync unless there was one after the last blob.
+func (s *Store) syncBlobs() error {
+	if s.synced.Load() == s.written.Load() {
+		return nil
+	}
+	return s.sync()
 }
 
 // removeTree removes a folder of unpacked files, also if their modes forbid it: a folder that its owner may not write

@@ -233,8 +233,30 @@ func (s *Store) gatherDockerImage(image dockerImage, a *archive) (found, error) 
 		}
 		f.names = append(f.names, r.String())
 	}
+	if err := s.checkOrder(m); err != nil {
+		return found{}, err
+	}
 	f.descriptor, err = s.addManifest(m)
 	return f, err
+}
+
+// checkOrder holds the layers of a manifest that was put together here against its configuration. What is not
+// compressed has but one digest; the two of others are compared when they are unpacked.
+func (s *Store) checkOrder(m ocispec.Manifest) error {
+	data, err := s.readBlob(m.Config)
+	if err != nil {
+		return err
+	}
+	config, err := parseConfig(data, m)
+	if err != nil {
+		return fmt.Errorf("configuration %s: %w", m.Config.Digest, err)
+	}
+	for i, l := range m.Layers {
+		if diffID := config.RootFS.DiffIDs[i]; l.MediaType == ocispec.MediaTypeImageLayer && l.Digest != diffID {
+			return fmt.Errorf("layer %d of %d is %s, and %s in the configuration: %w", i+1, len(m.Layers), l.Digest, diffID, ErrDigest)
+		}
+	}
+	return nil
 }
 
 // addManifest puts a manifest of our own into the store.

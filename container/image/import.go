@@ -139,7 +139,7 @@ func (s *Store) finishImport(ctx context.Context, all []found, p *progress) ([]I
 		}
 	}
 	// An index must not name what a crash could still take away.
-	if err := s.sync(); err != nil {
+	if err := s.syncBlobs(); err != nil {
 		return nil, err
 	}
 	now := time.Now()

@@ -4,17 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"tandem/container/image/layer"
 )
@@ -27,6 +23,9 @@ const (
 	recordFile  = "layer.json" // a layerRecord
 	entriesFile = "entries"    // a list of layer.Entry
 )
+
+// tempPrefix begins the names of layers that are not whole yet, or any more. No digest begins with it.
+const tempPrefix = ".new-"
 
 // layerRecord is what is known of an unpacked layer.
 type layerRecord struct {
@@ -76,23 +75,6 @@ func (s *Store) readRecord(key string, diffID digest.Digest) (layerRecord, error
 	return r, nil
 }
 
-// An unpackJob is one layer to unpack. It can be handed to another process.
-type unpackJob struct {
-	Dir       string                 `json:"dir"` // that gets diffDir and entriesFile
-	Blob      string                 `json:"blob"`
-	Layer     ocispec.Descriptor     `json:"layer"`
-	DiffID    digest.Digest          `json:"diff_id"`
-	Limits    layer.Limits           `json:"limits"`
-	Budget    int64                  `json:"budget"` // bytes that may be spent
-	Devices   layer.Devices          `json:"devices"`
-	UserXattr bool                   `json:"user_xattr"`
-	Squash    bool                   `json:"squash"` // all files are the caller's
-	Parents   map[string]layer.Entry `json:"parents,omitempty"`
-}
-
-// unpackFunc unpacks a layer and checks it by both its digests.
-type unpackFunc func(ctx context.Context, job unpackJob, spend func(int64) error, progress func(int64)) (layer.Result, error)
-
 // layerSet is an image's layers as folders, the bottom one first.
 type layerSet struct {
 	keys    []string
@@ -100,11 +82,14 @@ type layerSet struct {
 }
 
 // lower gives the folders for overlayfs, topmost first. The root of an overlay is merged from all of its layers even
-// if one says that its root is opaque, so those below that one are left out here.
+// if one says that its root is opaque, so those below that one are left out here. Overlayfs takes no folder twice, and
+// a layer that comes again above has nothing to show below.
 func (s *Store) lower(set layerSet) []string {
 	lower := []string{}
 	for i := len(set.keys) - 1; i >= 0; i-- {
-		lower = append(lower, s.layerPath(set.keys[i], diffDir))
+		if dir := s.layerPath(set.keys[i], diffDir); !slices.Contains(lower, dir) {
+			lower = append(lower, dir)
+		}
 		if set.records[i].RootOpaque {
 			break
 		}
@@ -128,123 +113,21 @@ func (s *Store) ensure(ctx context.Context, f *imageFiles, p *progress) (layerSe
 	set := layerSet{keys: make([]string, n), records: make([]layerRecord, n)}
 	spent := &budget{limit: s.limits.ImageBytes}
 	chains := f.chainIDs()
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
+	var wanted []wantedLayer
 	for i, l := range f.manifest.Layers {
+		diffID := f.config.RootFS.DiffIDs[i]
+		set.keys[i] = key(diffID)
 		if i > 0 { // one that was unpacked for this chain has come out of fixImplied
-			r, err := s.readRecord(key(chains[i]), f.config.RootFS.DiffIDs[i])
-			if err == nil {
-				if err := spent.spend(r.Bytes); err != nil {
-					return set, err
-				}
-				set.keys[i], set.records[i] = key(chains[i]), r
-				set.records[i].Implied = false
-				p.skip(l.Size)
-				continue
-			}
-			if !errors.Is(err, os.ErrNotExist) {
-				return set, err
+			if _, err := os.Stat(s.layerPath(key(chains[i]))); err == nil {
+				set.keys[i] = key(chains[i])
 			}
 		}
-		group.Go(func() (err error) {
-			set.keys[i] = key(f.config.RootFS.DiffIDs[i])
-			set.records[i], err = s.ensureLayer(ctx, set.keys[i], l, f.config.RootFS.DiffIDs[i], spent, nil, p)
-			if err != nil {
-				return fmt.Errorf("layer %d of %d: %w", i+1, n, err)
-			}
-			return nil
-		})
+		wanted = append(wanted, wantedLayer{key: set.keys[i], blob: l, diffID: diffID, at: i})
 	}
-	if err := group.Wait(); err != nil {
+	if err := s.ensureLayers(ctx, wanted, set.records, spent, p); err != nil {
 		return set, err
 	}
 	return set, s.fixImplied(ctx, f, &set, spent, p)
-}
-
-// ensureLayer gives the record of a layer, and unpacks it first if it is not.
-func (s *Store) ensureLayer(ctx context.Context, key string, l ocispec.Descriptor, diffID digest.Digest, spent *budget,
-	parents map[string]layer.Entry, p *progress,
-) (layerRecord, error) {
-	known := func() (layerRecord, error) {
-		r, err := s.readRecord(key, diffID)
-		if err == nil {
-			err = spent.spend(r.Bytes)
-		}
-		return r, err
-	}
-	if r, err := known(); !errors.Is(err, os.ErrNotExist) {
-		p.skip(l.Size)
-		return r, err
-	}
-	unlock, err := s.lock(ctx, key, unix.LOCK_EX)
-	if err != nil {
-		return layerRecord{}, err
-	}
-	defer unlock()
-	if r, err := known(); !errors.Is(err, os.ErrNotExist) { // another process has done it meanwhile
-		p.skip(l.Size)
-		return r, err
-	}
-	return s.unpackLayer(ctx, key, l, diffID, spent, parents, p)
-}
-
-// unpackLayer unpacks a layer into a folder of no name, and names it when all of it is on the disk.
-func (s *Store) unpackLayer(ctx context.Context, key string, l ocispec.Descriptor, diffID digest.Digest, spent *budget,
-	parents map[string]layer.Entry, p *progress,
-) (r layerRecord, err error) {
-	temp, err := os.MkdirTemp(s.path(layersDir), tempPrefix)
-	if err != nil {
-		return r, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.removeTree(temp))
-		}
-	}()
-	result, err := s.unpack(ctx, unpackJob{
-		Dir: temp, Blob: s.blobPath(l.Digest), Layer: l, DiffID: diffID,
-		Limits:    s.limits.layer(),
-		Budget:    spent.left(),
-		Devices:   s.deviceRule(),
-		UserXattr: s.user, Squash: s.squash, Parents: parents,
-	}, spent.spend, p.add)
-	if err != nil {
-		return r, err
-	}
-	r = layerRecord{
-		DiffID: diffID, Entries: result.Entries, Bytes: result.Bytes, Disk: result.Disk, Implied: result.Implied,
-		RootOpaque: result.Root.Opaque, UserXattr: s.user, Skipped: result.Skipped, Examples: result.Examples,
-	}
-	if root := result.Root; !root.Implied {
-		r.Root = &RootFolder{Mode: root.Mode, UID: root.UID, GID: root.GID, ModTime: root.ModTime}
-	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return r, err
-	}
-	if err := os.WriteFile(filepath.Join(temp, recordFile), append(data, '\n'), 0o600); err != nil {
-		return r, err
-	}
-	if err := s.sync(); err != nil { // before the name says that it is whole
-		return r, err
-	}
-	if err := os.Rename(temp, s.layerPath(key)); err != nil {
-		return r, err
-	}
-	return r, syncDir(s.path(layersDir))
-}
-
-// tempPrefix begins the names of layers that are not whole yet, or any more. No digest begins with it.
-const tempPrefix = ".new-"
-
-func (s *Store) deviceRule() layer.Devices {
-	switch {
-	case !s.devices:
-		return layer.RefuseDevices
-	case s.user:
-		return layer.SkipDevices
-	}
-	return layer.MakeDevices
 }
 
 // fixImplied looks after the folders that a layer has no entry for and which had to be made: they would hide how the
@@ -253,7 +136,7 @@ func (s *Store) deviceRule() layer.Devices {
 func (s *Store) fixImplied(ctx context.Context, f *imageFiles, set *layerSet, spent *budget, p *progress) error {
 	chains := f.chainIDs()
 	for i := 1; i < len(set.keys); i++ {
-		if !set.records[i].Implied {
+		if !set.records[i].Implied || set.keys[i] == key(chains[i]) {
 			continue
 		}
 		parents, err := s.impliedFrom(set, i)
@@ -263,11 +146,11 @@ func (s *Store) fixImplied(ctx context.Context, f *imageFiles, set *layerSet, sp
 		if len(parents) == 0 {
 			continue
 		}
-		diffID := f.config.RootFS.DiffIDs[i]
 		spent.spent.Add(-set.records[i].Bytes) // it is in the place of the other
 		set.keys[i] = key(chains[i])
-		if set.records[i], err = s.ensureLayer(ctx, set.keys[i], f.manifest.Layers[i], diffID, spent, parents, p); err != nil {
-			return fmt.Errorf("layer %d of %d: %w", i+1, len(set.keys), err)
+		again := wantedLayer{key: set.keys[i], blob: f.manifest.Layers[i], diffID: f.config.RootFS.DiffIDs[i], at: i, parents: parents}
+		if err := s.ensureLayers(ctx, []wantedLayer{again}, set.records, spent, p); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -55,9 +55,6 @@ func (p *progress) add(n int64) {
 	}
 }
 
-// skip is bytes that need not be done.
-func (p *progress) skip(n int64) { p.add(n) }
-
 // progressReader adds what is read through it.
 type progressReader struct {
 	r   io.Reader

@@ -56,7 +56,7 @@ func (s *Store) pull(ctx context.Context, r Reference, o TransferOptions, p *pro
 	if _, err := s.addBytes(d.MediaType, top.Manifest); err != nil {
 		return nil, err
 	}
-	from := &registry{s: s, puller: puller, repository: target.Context(), p: p}
+	from := &origin{s: s, puller: puller, repository: target.Context(), p: p}
 	image, err := s.gatherOne(ctx, d, o.Platform, from.fetch, func(m ocispec.Manifest) {
 		var total int64
 		for _, l := range m.Layers {
@@ -76,8 +76,8 @@ func (s *Store) pull(ctx context.Context, r Reference, o TransferOptions, p *pro
 	return []found{image}, nil
 }
 
-// A registry is where an image's blobs come from.
-type registry struct {
+// An origin is where an image's blobs come from.
+type origin struct {
 	s          *Store
 	puller     *remote.Puller
 	repository name.Repository
@@ -88,7 +88,7 @@ type registry struct {
 // again by the client itself.
 const tries = 3
 
-func (r *registry) fetch(ctx context.Context, d ocispec.Descriptor) error {
+func (r *origin) fetch(ctx context.Context, d ocispec.Descriptor) error {
 	if r.s.hasBlob(d.Digest, d.Size) {
 		return nil
 	}
@@ -118,7 +118,7 @@ func (r *registry) fetch(ctx context.Context, d ocispec.Descriptor) error {
 	return nil
 }
 
-func (r *registry) fetchBlob(ctx context.Context, target name.Digest, d ocispec.Descriptor) (n int64, err error) {
+func (r *origin) fetchBlob(ctx context.Context, target name.Digest, d ocispec.Descriptor) (n int64, err error) {
 	layer, err := r.puller.Layer(ctx, target)
 	if err != nil {
 		return 0, err

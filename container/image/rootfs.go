@@ -6,19 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"tandem/container/image/compress"
+	"tandem/container/image/layer"
 )
 
 // readRootFS makes an image of one layer from the archive of a root file system. The archive is kept as it is if that
 // is how a layer may be compressed, and is compressed anew by zstd if not.
 func (s *Store) readRootFS(ctx context.Context, r io.Reader, format compress.Format, o ImportOptions) ([]found, error) {
-	layer, diffID, err := s.addLayer(r, format)
+	blob, diffID, err := s.addLayer(ctx, r, format)
 	if err != nil {
 		return nil, err
 	}
@@ -40,59 +43,97 @@ func (s *Store) readRootFS(ctx context.Context, r io.Reader, format compress.For
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: ocispec.MediaTypeImageManifest,
 		Config:    configBlob,
-		Layers:    []ocispec.Descriptor{layer},
+		Layers:    []ocispec.Descriptor{blob},
 	})
 	return []found{{descriptor: d}}, err
 }
 
-// addLayer writes the blob of a layer, and finds out the digest of the archive in it on the way.
-func (s *Store) addLayer(r io.Reader, format compress.Format) (ocispec.Descriptor, digest.Digest, error) {
-	fail := func(err error) (ocispec.Descriptor, digest.Digest, error) { return ocispec.Descriptor{}, "", err }
-	blob, err := s.newBlob("")
+// addLayer writes the blob of a layer, and unpacks it at the same time, since the archive goes by but once; both its
+// digests are found out on the way.
+func (s *Store) addLayer(ctx context.Context, r io.Reader, format compress.Format) (blob ocispec.Descriptor, diffID digest.Digest, err error) {
+	w, err := s.newBlob("")
 	if err != nil {
-		return fail(err)
+		return blob, "", err
 	}
-	defer blob.abort()
-	kept := format
-	var source io.Reader = io.TeeReader(r, blob)
+	defer w.abort()
+	sum := digest.Canonical.Digester()
+	source, keep := io.TeeReader(r, w), io.Writer(sum.Hash())
 	var packed *zstd.Encoder
-	if _, err := mediaTypeFor(format); err != nil {
-		kept, source = compress.Zstd, r
-		if packed, err = zstd.NewWriter(blob, zstd.WithEncoderLevel(zstd.SpeedFastest)); err != nil {
-			return fail(err)
+	if blob.MediaType, err = mediaTypeFor(format); err != nil { // no layer may be compressed so
+		blob.MediaType = ocispec.MediaTypeImageLayerZstd
+		if packed, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest)); err != nil {
+			return blob, "", err
 		}
+		defer packed.Close()
+		source, keep = r, io.MultiWriter(keep, packed)
 	}
 	plain, _, err := compress.NewReader(source)
 	if err != nil {
-		return fail(err)
+		return blob, "", err
 	}
 	defer plain.Close()
-	sum := digest.Canonical.Digester()
-	to := io.Writer(sum.Hash())
-	if packed != nil {
-		to = io.MultiWriter(to, packed)
+	finish := func() error {
+		plain.Close() // nobody else reads from source now
+		_, err := io.Copy(io.Discard, source)
+		if err == nil && packed != nil {
+			err = packed.Close()
+		}
+		if err == nil {
+			blob.Digest, err = w.commit("", -1)
+		}
+		blob.Size, diffID = w.size, sum.Digest()
+		return err
 	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{to}, io.LimitReader(plain, s.streamLimit()+1), make([]byte, 256<<10))
-	if err == nil && n > s.streamLimit() {
-		err = fmt.Errorf("the archive has more than %d bytes: %w", s.streamLimit(), ErrTooLarge)
+	archive := io.TeeReader(plain, keep)
+	if s.elsewhere {
+		limit := s.limits.layer().Stream()
+		n, err := io.Copy(io.Discard, io.LimitReader(archive, limit+1))
+		if err == nil && n > limit {
+			err = fmt.Errorf("the archive has more than %d bytes: %w", limit, ErrTooLarge)
+		}
+		if err == nil {
+			err = finish()
+		}
+		return blob, diffID, err
 	}
-	plain.Close()
-	if err == nil { // what a decompressor has no use for is part of the blob
-		_, err = io.Copy(io.Discard, source)
-	}
-	if packed != nil {
-		err = errors.Join(err, packed.Close())
-	}
-	if err != nil {
-		return fail(err)
-	}
-	d, err := blob.commit("", -1)
-	if err != nil {
-		return fail(err)
-	}
-	mediaType, err := mediaTypeFor(kept)
-	return ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: blob.size}, sum.Digest(), err
+	err = s.newLayer(ctx, func(dir string) (digest.Digest, layer.Result, error) {
+		spent := &budget{limit: s.limits.ImageBytes}
+		result, err := unpackArchive(ctx, archive, s.unpackJob(dir, wantedLayer{}, spent), spent.spend)
+		if err == nil {
+			err = finish()
+		}
+		return diffID, result, err
+	})
+	return blob, diffID, err
 }
 
-// streamLimit is the size of an archive that the limits could let through: see package layer.
-func (s *Store) streamLimit() int64 { return s.limits.layer().Stream() }
+// newLayer has a layer unpacked of which nobody knows the digest before that is done.
+func (s *Store) newLayer(ctx context.Context, unpack func(dir string) (digest.Digest, layer.Result, error)) (err error) {
+	temp, err := os.MkdirTemp(s.path(layersDir), tempPrefix)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.removeTree(temp)) }() // it has a name by then if all went well
+	diffID, result, err := unpack(temp)
+	if err != nil {
+		return err
+	}
+	if err := s.writeRecord(temp, diffID, result); err != nil {
+		return err
+	}
+	unlock, err := s.lock(ctx, key(diffID), unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := s.readRecord(key(diffID), diffID); !errors.Is(err, os.ErrNotExist) {
+		return err // it was there already
+	}
+	if err := s.sync(); err != nil { // before the name says that it is whole
+		return err
+	}
+	if err := os.Rename(temp, s.layerPath(key(diffID))); err != nil {
+		return err
+	}
+	return syncDir(s.path(layersDir))
+}

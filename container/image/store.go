@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
@@ -56,12 +57,16 @@ func (l Limits) layer() layer.Limits { return layer.Limits{Bytes: l.LayerBytes, 
 
 // A Store is a folder of images. All of its methods may be called at the same time, by any number of processes.
 type Store struct {
-	dir     string
-	limits  Limits
-	devices bool
-	unpack  unpackFunc
-	user    bool // layers are for overlayfs's option userxattr
-	squash  bool // all files are the user's, who has no other IDs
+	dir       string
+	limits    Limits
+	devices   bool
+	unpack    unpackFunc
+	elsewhere bool // unpack works in another process
+	user      bool // layers are for overlayfs's option userxattr
+	squash    bool // all files are the user's, who has no other IDs
+
+	written atomic.Int64 // blobs, by this Store
+	synced  atomic.Int64 // how many of them are on the disk for sure
 }
 
 // An Option changes how a store works.

@@ -10,10 +10,28 @@ import (
 	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tandem/container/image/compress"
 	"tandem/container/image/layer"
 )
+
+// An unpackJob is one layer to unpack. It can be handed to another process.
+type unpackJob struct {
+	Dir       string                 `json:"dir"`  // that gets diffDir and entriesFile
+	Blob      string                 `json:"blob"` // its path
+	Layer     ocispec.Descriptor     `json:"layer"`
+	DiffID    digest.Digest          `json:"diff_id"`
+	Limits    layer.Limits           `json:"limits"`
+	Budget    int64                  `json:"budget"` // bytes that may be spent
+	Devices   layer.Devices          `json:"devices"`
+	UserXattr bool                   `json:"user_xattr"`
+	Squash    bool                   `json:"squash"` // all files are the caller's
+	Parents   map[string]layer.Entry `json:"parents,omitempty"`
+}
+
+// unpackFunc unpacks a layer and checks it by both its digests.
+type unpackFunc func(ctx context.Context, job unpackJob, spend func(int64) error, progress func(int64)) (layer.Result, error)
 
 // unpackHere unpacks a layer in this process, and holds what it reads against both digests: that of the blob, which the
 // manifest names, and that of the archive in it, which the configuration does.
@@ -26,6 +44,36 @@ func unpackHere(ctx context.Context, job unpackJob, spend func(int64) error, pro
 		return layer.Result{}, err
 	}
 	defer blob.Close()
+	outer := newVerifier(&progressReader{blob, progress}, job.Layer.Digest, job.Layer.Size)
+	plain, _, err := compress.NewReader(outer)
+	if err != nil {
+		return layer.Result{}, err
+	}
+	defer plain.Close()
+	archive := io.Reader(plain)
+	var inner *verifier
+	if job.DiffID != job.Layer.Digest { // else it is not compressed, and outer reads the same bytes
+		inner = newVerifier(plain, job.DiffID, -1)
+		archive = inner
+	}
+	result, err := unpackArchive(ctx, archive, job, spend)
+	if err != nil {
+		return layer.Result{}, err
+	}
+	if inner != nil {
+		if err := inner.check(); err != nil {
+			return layer.Result{}, fmt.Errorf("unpacked: %w", err)
+		}
+	}
+	plain.Close() // nobody else reads from outer now
+	if err := outer.drain(); err != nil {
+		return layer.Result{}, fmt.Errorf("blob: %w", err)
+	}
+	return result, nil
+}
+
+// unpackArchive unpacks an archive as a job says, into diffDir, and lists what is in it in entriesFile.
+func unpackArchive(ctx context.Context, archive io.Reader, job unpackJob, spend func(int64) error) (layer.Result, error) {
 	list, err := os.OpenFile(filepath.Join(job.Dir, entriesFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return layer.Result{}, err
@@ -40,20 +88,6 @@ func unpackHere(ctx context.Context, job unpackJob, spend func(int64) error, pro
 		return layer.Result{}, err
 	}
 	defer dir.Close()
-
-	outer := newVerifier(&progressReader{blob, progress}, job.Layer.Digest, job.Layer.Size)
-	plain, _, err := compress.NewReader(outer)
-	if err != nil {
-		return layer.Result{}, err
-	}
-	defer plain.Close()
-	archive := io.Reader(plain)
-	var inner *verifier
-	if job.DiffID != job.Layer.Digest { // else it is not compressed, and outer reads the same bytes
-		inner = newVerifier(plain, job.DiffID, -1)
-		archive = inner
-	}
-
 	lines := bufio.NewWriterSize(list, 64<<10)
 	var line []byte
 	options := layer.Options{
@@ -74,15 +108,6 @@ func unpackHere(ctx context.Context, job unpackJob, spend func(int64) error, pro
 	result, err := layer.Unpack(ctx, dir, archive, options)
 	if err != nil {
 		return layer.Result{}, err
-	}
-	if inner != nil {
-		if err := inner.check(); err != nil {
-			return layer.Result{}, fmt.Errorf("unpacked: %w", err)
-		}
-	}
-	plain.Close() // nobody else reads from outer now
-	if err := outer.drain(); err != nil {
-		return layer.Result{}, fmt.Errorf("blob: %w", err)
 	}
 	if err := lines.Flush(); err != nil {
 		return layer.Result{}, err
