@@ -8,6 +8,7 @@ import (
 
 func newExplainCommand() *cobra.Command {
 	explain := newGroupCommand("explain", "Print what a command would ask of the kernel, and why",
+		newExplainBoxCommand(),
 		newGroupCommand("vm", "Explain verbs of tandem vm", newExplainVMRunCommand()))
 	explain.Long = "Print what a command would ask of the kernel, and why: each ioctl and system call, in order.\n" +
 		"Nothing of it is done, so no root and no KVM is needed."

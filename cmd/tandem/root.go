@@ -26,6 +26,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	var status exitStatus
+	var failed *failedCommand
 	switch {
 	case err == nil:
 		return 0
@@ -33,6 +34,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return int(status)
 	}
 	fmt.Fprintf(stderr, "tandem: %v\n", err)
+	if errors.As(err, &failed) {
+		return int(failed.status)
+	}
 	return statusFailed
 }
 
@@ -52,6 +56,8 @@ func newRootCommand() *cobra.Command {
 		return fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddCommand(
+		newRunCommand(),
+		newKeepBoxCommand(),
 		newKernelCommand(),
 		newLabCommand(),
 		newProbeCommand(),

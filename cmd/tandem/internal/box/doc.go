@@ -1,0 +1,30 @@
+// Package box is what `tandem run` and its sisters know beyond the engine: what a user's flags mean, where a box's files
+// are, who looks after it while it runs, and what is left to do when it has ended.
+//
+// A box is a container with a name, a record and a keeper. The engine (package container) makes containers, and keeps no
+// eye on them: somebody has to read what a container writes, wait for its end, put down its exit status and take down its
+// network. That somebody is the box's keeper, one process for each box:
+//
+//	tandem run IMAGE CMD                  tandem run -d IMAGE CMD
+//
+//	   terminal                              terminal        tandem logs, ps, stop, wait
+//	      │ ▲                                   ▲                 │ record, log, exit file
+//	      ▼ │                                   │ ID              ▼
+//	   tandem = keeper                       tandem ── exec ──► keeper (session of its own)
+//	      │ clone                                                 │ clone
+//	      ▼                                                       ▼
+//	   container                                               container
+//
+// In the foreground the keeper is tandem itself, and the container's streams are its own. A detached box's keeper is one
+// more tandem, which goes on after the first has ended, and writes what the container writes to a log. Either way no
+// daemon knows of all boxes: each keeper holds one, and the others find it by its record, a file that is replaced whole.
+//
+// Whether a keeper lives is asked of the kernel (its PID and start time, held by a pidfd), never of a file. A box whose
+// keeper was killed is dead: its exit status is lost, and [Home.Collect] removes what it left.
+//
+// Files, with root's places; a user's are in $XDG_RUNTIME_DIR and $XDG_DATA_HOME:
+//
+//	/run/tandem/boxes/ID/       box.json (the record), exit (the status, once there is one), hosts, resolv.conf, ...
+//	/run/tandem/engine/ID/      the engine's own state
+//	/var/lib/tandem/boxes/ID/   upper, work (what the box writes to its root), log
+package box

@@ -1,0 +1,81 @@
+package box
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/container"
+	"tandem/container/image"
+)
+
+// RunVariable names the folder of what does not outlive the machine's run, in the place of the default one.
+const RunVariable = "TANDEM_RUN"
+
+// Home is where boxes are. Several processes may use it at the same time.
+type Home struct {
+	Run  string // records: what a reboot may take
+	Data string // layers and logs
+}
+
+// Open gives the home of whoever calls. It makes no folder.
+func Open() (*Home, error) {
+	data, err := image.DefaultRoot()
+	if err != nil {
+		return nil, err
+	}
+	run := os.Getenv(RunVariable)
+	switch dir := os.Getenv("XDG_RUNTIME_DIR"); {
+	case run != "":
+	case os.Geteuid() == 0:
+		run = "/run/tandem"
+	case dir == "":
+		return nil, fmt.Errorf("box: neither XDG_RUNTIME_DIR nor %s is set: where shall boxes be recorded?", RunVariable)
+	default:
+		run = filepath.Join(dir, "tandem")
+	}
+	if run, err = filepath.Abs(run); err != nil {
+		return nil, err
+	}
+	if data, err = filepath.Abs(data); err != nil {
+		return nil, err
+	}
+	return &Home{Run: run, Data: data}, nil
+}
+
+const boxesFolder = "boxes"
+
+func (h *Home) runFolder(id string) string  { return filepath.Join(h.Run, boxesFolder, id) }
+func (h *Home) dataFolder(id string) string { return filepath.Join(h.Data, boxesFolder, id) }
+
+// Engine makes the home's containers.
+func (h *Home) Engine() *container.Engine {
+	return &container.Engine{Root: filepath.Join(h.Run, "engine")}
+}
+
+// Images is the store that the home's boxes take their layers from.
+func (h *Home) Images() (*image.Store, error) { return image.Open(h.Data) }
+
+// lock keeps others from taking names, and from collecting, until unlock is called.
+func (h *Home) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(h.Run, 0o711); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(h.Run, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("box: lock %s: %w", f.Name(), err)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package box
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"tandem/container"
+	"tandem/network"
+	"tandem/network/port"
+)
+
+func (r *Record) start(ctx context.Context, n *boxNetwork, t Streams) (*container.Process, error) {
+	s, err := r.spec(n)
+	if err != nil {
+		return nil, err
+	}
+	s.Stdin, s.Stdout, s.Stderr = t.Stdin, t.Stdout, t.Stderr
+	s.Console, s.Observe = t.Console, t.Observe
+	s.Warn = func(format string, args ...any) {
+		// The default profile names calls of other architectures, and of later kernels.
+		if usual := r.Options.Seccomp == nil && strings.HasPrefix(format, "linux.seccomp:"); t.Warn != nil && !usual {
+			t.Warn(format, args...)
+		}
+	}
+	if t.ConsoleSize[0] != 0 && s.Config.Process.Terminal {
+		s.Config.Process.ConsoleSize = &specs.Box{Height: uint(t.ConsoleSize[0]), Width: uint(t.ConsoleSize[1])}
+	}
+	_, p, err := r.home.Engine().Run(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	r.PID, r.Started = p.PID(), time.Now().UTC()
+	if err := r.save(); err != nil {
+		_ = p.Signal(syscall.SIGKILL)
+		_, _ = p.Wait()
+		p.Release()
+		return nil, errors.Join(err, r.takeDown(context.WithoutCancel(ctx)))
+	}
+	return p, nil
+}
+
+// Keep waits for the box's end, puts it down, and takes down what runs only with a process in it. With Options.Remove
+// nothing is left.
+func (r *Record) Keep(ctx context.Context, p *container.Process) (Exit, error) {
+	ctx = context.WithoutCancel(ctx) // what has been started has to be ended, whatever happens
+	stop := r.relayPorts(ctx)
+	status, err := p.Wait()
+	stop()
+	p.Release()
+	if err != nil {
+		return Exit{}, err
+	}
+	exit := Exit{Status: exitStatus(status), OOMKilled: r.wasOOMKilled()}
+	err = errors.Join(r.takeDown(ctx), r.putExit(exit))
+	if r.Options.Rootfs != "" || r.Options.Remove {
+		err = errors.Join(err, removeLayer(r))
+	}
+	if r.Options.Remove {
+		err = errors.Join(err, r.Discard())
+	}
+	return exit, err
+}
+
+// exitStatus is as a shell has it.
+func exitStatus(s syscall.WaitStatus) int {
+	if s.Signaled() {
+		return 128 + int(s.Signal())
+	}
+	return s.ExitStatus()
+}
+
+func (r *Record) wasOOMKilled() bool {
+	c, err := r.Container()
+	if err != nil {
+		return false
+	}
+	g, err := c.Cgroup()
+	if err != nil || g == nil {
+		return false
+	}
+	n, err := g.OOMKills()
+	return err == nil && n > 0
+}
+
+// relayPorts carries connections of the host's own programs to published ports, as long as the box runs.
+func (r *Record) relayPorts(ctx context.Context) (stop func()) {
+	a := r.Network
+	if a == nil || len(a.Sockets) == 0 {
+		return func() {}
+	}
+	relay := &port.Relay{Mappings: a.Ports, Sockets: a.Sockets}
+	for _, p := range a.Addresses {
+		relay.Box = append(relay.Box, p.Addr())
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = relay.Serve(ctx) // a relay that breaks leaves what comes from elsewhere, which the kernel carries
+	}()
+	return func() {
+		cancel()
+		<-done
+		port.CloseAll(a.Sockets)
+		a.Sockets = nil
+	}
+}
+
+// takeDown removes what the kernel holds of a box: processes, cgroup, link. All of it may be gone already.
+func (r *Record) takeDown(ctx context.Context) error {
+	var errs []error
+	c, err := r.Container()
+	switch {
+	case err == nil:
+		errs = append(errs, c.Delete(ctx, true))
+	case !errors.Is(err, container.ErrNotFound):
+		errs = append(errs, err)
+	}
+	if r.Network != nil {
+		if err := network.Detach(ctx, r.Network); err != nil {
+			errs = append(errs, err)
+		} else {
+			r.Network = nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func removeLayer(r *Record) error {
+	return errors.Join(os.RemoveAll(r.data(upperFolder)), os.RemoveAll(r.data(workFolder)))
+}
+
+// Discard removes all that there is of a box that does not run. The record goes last, so that it can be tried again.
+func (r *Record) Discard() error {
+	if err := r.takeDown(context.Background()); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(r.data("")); err != nil {
+		return err
+	}
+	if r.Options.Image != "" {
+		store, err := r.home.Images()
+		if err != nil {
+			return err
+		}
+		if err := store.Release(r.ID); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(r.home.runFolder(r.ID))
+}

@@ -1,0 +1,137 @@
+package box
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"path"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"tandem/network"
+	"tandem/network/port"
+)
+
+// Options are what a user asks for, as the flags of `tandem run` have it. They are kept in the box's record, from which
+// its keeper works.
+type Options struct {
+	Image      string   `json:"image,omitempty"`
+	Rootfs     string   `json:"rootfs,omitempty"` // a folder of the host instead, absolute; nothing is written to it
+	Command    []string `json:"command,omitempty"`
+	Entrypoint *string  `json:"entrypoint,omitempty"` // in the place of the image's; "" is none
+
+	Name     string            `json:"name,omitempty"`
+	Hostname string            `json:"hostname,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Detach   bool              `json:"detach,omitempty"`
+	Remove   bool              `json:"remove,omitempty"` // as soon as it has ended
+
+	Interactive bool     `json:"interactive,omitempty"` // it reads standard input
+	TTY         bool     `json:"tty,omitempty"`
+	Env         []string `json:"env,omitempty"` // NAME=VALUE
+	User        string   `json:"user,omitempty"`
+	Groups      []string `json:"groups,omitempty"`
+	Workdir     string   `json:"workdir,omitempty"`
+
+	Memory    int64               `json:"memory,omitempty"` // bytes
+	CPUs      float64             `json:"cpus,omitempty"`
+	PidsLimit int64               `json:"pidsLimit,omitempty"`
+	Ulimits   []specs.POSIXRlimit `json:"ulimits,omitempty"`
+	Devices   []Device            `json:"devices,omitempty"`
+	Mounts    []specs.Mount       `json:"mounts,omitempty"` // of -v, --mount and --tmpfs
+	ReadOnly  bool                `json:"readOnly,omitempty"`
+	ShmSize   int64               `json:"shmSize,omitempty"`
+	Sysctl    map[string]string   `json:"sysctl,omitempty"`
+
+	CapAdd          []string            `json:"capAdd,omitempty"`
+	CapDrop         []string            `json:"capDrop,omitempty"`
+	Unconfined      bool                `json:"seccompUnconfined,omitempty"`
+	Seccomp         *specs.LinuxSeccomp `json:"seccomp,omitempty"` // nil is the default profile
+	NoNewPrivileges bool                `json:"noNewPrivileges,omitempty"`
+
+	Network  *network.Mode  `json:"network,omitempty"` // nil is the default one
+	Ports    []port.Mapping `json:"ports,omitempty"`
+	DNS      []netip.Addr   `json:"dns,omitempty"`
+	AddHosts []string       `json:"addHosts,omitempty"` // NAME:ADDRESS
+
+	StopSignal  string `json:"stopSignal,omitempty"`
+	StopTimeout int    `json:"stopTimeout"` // seconds
+}
+
+// ErrOption is in each error of Check.
+var ErrOption = errors.New("invalid option")
+
+func wrong(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrOption, fmt.Sprintf(format, args...))
+}
+
+// minMemory is the smallest limit that is not a slip of the pen; docker's is 6 MiB, for want of a lighter runtime.
+const minMemory = 512 << 10
+
+// Check refuses what can be known to be wrong from the options alone.
+func (o *Options) Check() error {
+	switch {
+	case o.Image == "" && o.Rootfs == "":
+		return wrong("neither an image nor --rootfs: run what?")
+	case o.Image != "" && o.Rootfs != "":
+		return wrong("an image (%s) and --rootfs: run which?", o.Image)
+	case o.Rootfs != "" && !path.IsAbs(o.Rootfs):
+		return wrong("--rootfs %q is not absolute", o.Rootfs)
+	case o.Workdir != "" && !path.IsAbs(o.Workdir):
+		return wrong("--workdir %q is not absolute", o.Workdir)
+	case o.Memory != 0 && o.Memory < minMemory:
+		return wrong("--memory %d bytes: want at least %d", o.Memory, minMemory)
+	case o.CPUs < 0 || math.IsNaN(o.CPUs) || o.CPUs != 0 && o.CPUs < 0.01:
+		return wrong("--cpus %g: want 0.01 or more", o.CPUs)
+	case o.PidsLimit < -1:
+		return wrong("--pids-limit %d: want a number from 1 on, or -1 for no limit", o.PidsLimit)
+	case o.StopTimeout < 0:
+		return wrong("--stop-timeout %d: want 0 seconds or more", o.StopTimeout)
+	}
+	if o.Name != "" {
+		if err := CheckName(o.Name); err != nil {
+			return err
+		}
+	}
+	return errors.Join(o.checkHostname(), o.checkEnv(), o.checkPorts())
+}
+
+func (o *Options) checkHostname() error {
+	const max = 64 // HOST_NAME_MAX
+	if len(o.Hostname) > max || strings.ContainsAny(o.Hostname, "/ \t\n\x00") {
+		return wrong("--hostname %q: want up to %d characters, no blank and no slash", o.Hostname, max)
+	}
+	if o.Hostname != "" && o.Network != nil && o.Network.Kind == network.ModeContainer {
+		return wrong("--hostname with --network container:%s, whose name the box has", o.Network.Value)
+	}
+	return nil
+}
+
+func (o *Options) checkEnv() error {
+	for _, e := range o.Env {
+		if name, _, ok := strings.Cut(e, "="); !ok || name == "" || strings.ContainsRune(e, 0) {
+			return wrong("--env %q: want NAME=VALUE, or NAME for this process's value", e)
+		}
+	}
+	return nil
+}
+
+func (o *Options) checkPorts() error {
+	if len(o.Ports) == 0 || o.Network == nil || o.Network.Kind == network.ModeBridge {
+		return nil
+	}
+	return wrong("--publish %v with --network %v: ports are published by a bridge", o.Ports[0], o.Network)
+}
+
+// Mode is the network that the options come to. The default is the bridge, for who may make one.
+func (o *Options) mode(root bool) network.Mode {
+	switch {
+	case o.Network != nil:
+		return *o.Network
+	case !root:
+		return network.Mode{Kind: network.ModeNone}
+	}
+	return network.Mode{}
+}

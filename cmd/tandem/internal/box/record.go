@@ -1,0 +1,184 @@
+package box
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tandem/container/image"
+	"tandem/network"
+)
+
+// Record is what is known of a box, by whoever asks.
+type Record struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+	Started time.Time `json:"started,omitzero"`
+	Keeper  Keeper    `json:"keeper"`
+	Options Options   `json:"options"` // as they were asked for
+	Command []string  `json:"command"` // as it runs: the image's part too
+
+	Image       string              `json:"image,omitempty"` // its digest
+	ImageConfig ocispec.ImageConfig `json:"imageConfig,omitzero"`
+	Lower       []string            `json:"lower,omitempty"` // layers, the topmost first
+	Root        image.RootFolder    `json:"root,omitzero"`
+
+	PID     int                 `json:"pid,omitempty"` // of its first process, on the host
+	Network *network.Attachment `json:"network,omitempty"`
+	Exit    *Exit               `json:"exit,omitempty"` // nil until it has ended
+
+	home *Home
+}
+
+// Exit is how a box ended.
+type Exit struct {
+	Status    int       `json:"status"` // as a shell has it: 128 and the signal's number for one that was killed
+	OOMKilled bool      `json:"oomKilled"`
+	Error     string    `json:"error,omitempty"` // why it did not even start
+	Finished  time.Time `json:"finished"`
+}
+
+const (
+	recordFile = "box.json"
+	exitFile   = "exit"
+)
+
+// file is a path in the box's own folder, of what goes with it.
+func (r *Record) file(name string) string { return filepath.Join(r.home.runFolder(r.ID), name) }
+
+// data is a path in the box's other folder, of what may be large.
+func (r *Record) data(name string) string { return filepath.Join(r.home.dataFolder(r.ID), name) }
+
+// save replaces the record in one step: a reader finds the old one or the new one.
+func (r *Record) save() error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := r.file(recordFile)
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+		return fmt.Errorf("box %s: %w", ShortID(r.ID), err)
+	}
+	return os.Rename(path+".new", path)
+}
+
+func (h *Home) load(id string) (*Record, error) {
+	path := filepath.Join(h.runFolder(id), recordFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{home: h}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("box: %s: %w", path, err)
+	}
+	if r.ID != id {
+		return nil, fmt.Errorf("box: %s: it is that of %q", path, r.ID)
+	}
+	return r, nil
+}
+
+// List gives all boxes, the newest first. What cannot be read is an error beside those that can.
+func (h *Home) List() ([]*Record, error) {
+	entries, err := os.ReadDir(filepath.Join(h.Run, boxesFolder))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []*Record
+	var errs []error
+	for _, e := range entries {
+		r, err := h.load(e.Name())
+		switch {
+		case err == nil:
+			list = append(list, r)
+		case !errors.Is(err, fs.ErrNotExist): // that one is being made, or removed
+			errs = append(errs, err)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Record) int { return b.Created.Compare(a.Created) })
+	return list, errors.Join(errs...)
+}
+
+// Find gives the box that is meant by its name, its ID, or the first digits of that.
+func (h *Home) Find(word string) (*Record, error) {
+	list, err := h.List()
+	var found []*Record
+	for _, r := range list {
+		switch {
+		case r.ID == word || r.Name == word:
+			return r, nil
+		case word != "" && strings.HasPrefix(r.ID, word):
+			found = append(found, r)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, errors.Join(fmt.Errorf("%w: %s", ErrNotFound, word), err)
+	case 1:
+		return found[0], nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrAmbiguous, word)
+}
+
+// reserve makes the record of a box that does not run yet, with this process as its keeper.
+func (h *Home) reserve(o Options) (*Record, error) {
+	keeper, err := thisProcess()
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := h.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	list, err := h.List()
+	if err != nil {
+		return nil, err
+	}
+	name, err := freeName(o.Name, list)
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{ID: newID(), Name: name, Created: time.Now().UTC(), Keeper: keeper, Options: o, home: h}
+	if err := os.MkdirAll(h.runFolder(r.ID), 0o711); err != nil {
+		return nil, err
+	}
+	// The exit file stays the same file: who waits opens it, and can read it after the box was removed.
+	if err := os.WriteFile(r.file(exitFile), nil, 0o600); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(h.runFolder(r.ID)))
+	}
+	if err := r.save(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(h.runFolder(r.ID)))
+	}
+	return r, nil
+}
+
+func freeName(wanted string, list []*Record) (string, error) {
+	taken := make(map[string]string)
+	for _, r := range list {
+		taken[r.Name] = r.ID
+	}
+	if wanted != "" {
+		if id := taken[wanted]; id != "" {
+			return "", fmt.Errorf("%w: %q is container %s; remove it (tandem rm %s), or take another name", ErrTaken, wanted, ShortID(id), wanted)
+		}
+		return wanted, nil
+	}
+	name := newName()
+	for n := 2; taken[name] != ""; n++ {
+		name = fmt.Sprintf("%s%d", newName(), n)
+	}
+	return name, nil
+}

@@ -1,0 +1,103 @@
+package box
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"tandem/container"
+)
+
+// Status is what a box is doing.
+type Status string
+
+// What a box may be doing.
+const (
+	Created Status = "created" // it is being made
+	Running Status = "running"
+	Paused  Status = "paused"
+	Exited  Status = "exited"
+	Dead    Status = "dead" // its keeper is gone, and with it the exit status
+)
+
+// Status asks the kernel.
+func (r *Record) Status() Status {
+	switch {
+	case r.Exit != nil:
+		return Exited
+	case !r.Keeper.Alive():
+		return Dead
+	}
+	c, err := r.Container()
+	if err != nil {
+		return Created
+	}
+	state, err := c.State()
+	switch {
+	case err != nil:
+		return Created
+	case state.Status == container.StatePaused:
+		return Paused
+	case state.Status == specs.StateRunning:
+		return Running
+	}
+	return Created
+}
+
+// Container is the engine's.
+func (r *Record) Container() (*container.Container, error) { return r.home.Engine().Load(r.ID) }
+
+// running is the engine's container of a box that runs.
+func (r *Record) running() (*container.Container, error) {
+	c, err := r.Container()
+	if errors.Is(err, container.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %s", ErrStopped, r.Name)
+	}
+	return c, err
+}
+
+// putExit tells all who wait how the box ended.
+func (r *Record) putExit(e Exit) error {
+	e.Finished = time.Now().UTC()
+	r.Exit, r.PID = &e, 0
+	text, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(r.file(exitFile), text, 0o600), r.save())
+}
+
+// Wait waits for the box's end, also if it is removed then, and tells how it ended. It returns when the keeper is done.
+func (r *Record) Wait(ctx context.Context) (Exit, error) {
+	f, err := os.Open(r.file(exitFile))
+	if err != nil {
+		return Exit{}, fmt.Errorf("%w: %s", ErrNotFound, r.Name)
+	}
+	defer f.Close()
+	keeper := r.Keeper
+	for {
+		if err := keeper.Wait(ctx); err != nil {
+			return Exit{}, err
+		}
+		now, err := r.home.load(r.ID)
+		if err != nil || now.Keeper == keeper {
+			break // removed, or ended
+		}
+		keeper = now.Keeper // a detached one: it was handed over while we waited
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return Exit{}, err
+	}
+	var e Exit
+	if len(text) == 0 {
+		return e, fmt.Errorf("container %s is dead: its keeper (process %d) was killed, and the exit status is lost; tandem system gc", r.Name, r.Keeper.PID)
+	}
+	return e, json.Unmarshal(text, &e)
+}

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"tandem/cmd/tandem/internal/box"
+)
+
+// newKeepBoxCommand is what a detached container's keeper is started as. Nobody types it.
+func newKeepBoxCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: box.KeeperVerb + " ID", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			home, err := box.Open()
+			if err != nil {
+				return err
+			}
+			return home.KeepDetached(args[0], boxStatus)
+		},
+	}
+}
+
+// boxStatus is tandem's exit status for an error.
+func boxStatus(err error) int {
+	var failed *failedCommand
+	if errors.As(boxError(err), &failed) {
+		return int(failed.status)
+	}
+	return statusFailed
+}
