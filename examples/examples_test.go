@@ -28,6 +28,7 @@ var needs = map[string][]*testenv.Requirement{
 	"05-memory-slots": {testenv.KVM},
 	"06-eventfd":      {testenv.KVM},
 	"07-namespaces":   {testenv.Root, testenv.MountNS, testenv.NetNS, testenv.UserNS},
+	"08-veth":         {testenv.Root, testenv.NetNS},
 }
 
 func lessons(t *testing.T) []string {
