@@ -55,16 +55,6 @@ type Spec struct {
 	Ports []port.Mapping
 }
 
-// Tap says what a tap is like.
-type Tap struct {
-	// UID and GID may open it without privilege.
-	UID, GID int
-	// Queues is their largest number. More than 1 needs every opener to ask for IFF_MULTI_QUEUE.
-	Queues int
-	// VNetHdr puts a struct virtio_net_hdr before each packet.
-	VNetHdr bool
-}
-
 // Attachment is what there is once the steps are done. It is saved as JSON, for another process to hand to [Detach].
 type Attachment struct {
 	ID    string `json:"id"`
@@ -86,8 +76,9 @@ type Attachment struct {
 	// Notes say, a line each, what could not be had, and what the user can do.
 	Notes []string `json:"notes,omitempty"`
 
-	// Sockets hold the published ports against other programs for as long as they are open. No packet is read from
-	// them. The caller closes them, or hands them to the process that stays with the box.
+	// Sockets hold the published ports against other programs for as long as they are open, and take what the host's
+	// own programs send there. The caller closes them, or hands them to the process that stays with the box, for
+	// [Attachment.Relay].
 	Sockets []*os.File `json:"-"`
 }
 
@@ -97,6 +88,8 @@ type Change struct {
 	Old  string `json:"old"`
 	New  string `json:"new"`
 	Why  string `json:"why"`
+
+	path string // below /proc/sys
 }
 
 // What errors wrap.

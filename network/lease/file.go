@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -21,6 +22,7 @@ import (
 const (
 	maxFile    = 64 << 20 // a lease with its ports takes some hundred bytes
 	fileSuffix = ".json"
+	lockSuffix = ".lock"
 )
 
 // File is the file of one bridge. Its methods may be called at the same time, by any number of processes.
@@ -30,7 +32,7 @@ type File struct {
 	Host   netns.ID // the namespace that the bridge is in
 }
 
-// List names the bridges that have a file in a folder.
+// List names the bridges that a folder has files of.
 func List(folder string) ([]string, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -38,17 +40,20 @@ func List(folder string) ([]string, error) {
 	}
 	var bridges []string
 	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), fileSuffix); ok && !strings.HasPrefix(name, ".") {
+		name, isFile := strings.CutSuffix(e.Name(), fileSuffix)
+		name, isLock := strings.CutSuffix(name, lockSuffix) // left alone by a process that was killed
+		if isFile || isLock {
 			bridges = append(bridges, name)
 		}
 	}
-	return bridges, nil
+	slices.Sort(bridges)
+	return slices.Compact(bridges), nil
 }
 
 // Path names the file.
 func (f File) Path() string { return filepath.Join(f.Folder, f.Bridge+fileSuffix) }
 
-func (f File) lockPath() string      { return filepath.Join(f.Folder, f.Bridge+".lock") }
+func (f File) lockPath() string      { return filepath.Join(f.Folder, f.Bridge+lockSuffix) }
 func (f File) temporaryPath() string { return filepath.Join(f.Folder, "."+f.Bridge+".tmp") }
 
 // Read reads the file without the lock: what it returns may be old by the time that it is looked at. Without a file,

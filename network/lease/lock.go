@@ -117,9 +117,11 @@ func isAt(file *os.File, path string) (bool, error) {
 	return os.SameFile(open, named), nil
 }
 
-// unlock removes the lock's file with the last lease: those who wait for it see that it is gone, and make a new one.
+// unlock removes the lock's file with the last lease: those who wait for it see that it is gone, and make a new one. With
+// it goes what a writer left that was killed.
 func (f File) unlock(lock *os.File) {
 	if _, err := os.Lstat(f.Path()); errors.Is(err, fs.ErrNotExist) {
+		os.Remove(f.temporaryPath())
 		os.Remove(f.lockPath())
 	}
 	lock.Close()

@@ -1,0 +1,135 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+
+	"tandem/internal/plan"
+	"tandem/network/firewall"
+	"tandem/network/lease"
+	"tandem/network/port"
+)
+
+// portSteps publish ports.
+func (s *Setup) portSteps() []plan.Step {
+	return []plan.Step{
+		{
+			Op: "bind, listen", Object: "published ports",
+			Args: []plan.Arg{plan.A("ports", later(func() string { return fmt.Sprint(s.attachment.Ports) }))},
+			Why:  "nobody else may have them; and what the host's own programs send there is relayed from these sockets",
+			Do:   s.holdPorts,
+			Undo: func() error {
+				s.attachment.CloseSockets()
+				return nil
+			},
+		},
+		{
+			Op: "nftables", Object: "table inet " + s.spec.Mode.Value,
+			Args: []plan.Arg{plan.A("rules", later(s.portRules))},
+			Why:  "packets for a published port get the box's address (DNAT); the whole table in one transaction",
+			Do:   s.applyRules,
+			// While the lease is still there, so that a port is without rules before it is free for others.
+			Undo: func() error { return s.dropPorts(context.WithoutCancel(s.ctx)) },
+		},
+		{
+			Op: "IPCTNL_MSG_CT_DELETE", Object: "UDP flows to the published ports",
+			Why: "a client that has sent before the rules were there would go on to reach the host",
+			Do: func() error {
+				ns, err := s.host.netns()
+				if err != nil {
+					return err
+				}
+				return firewall.ForgetUDP(ns, s.attachment.Ports)
+			},
+		},
+	}
+}
+
+// holdPorts takes the ports under the lock, one mapping after the other, so that those of one box don't meet either.
+func (s *Setup) holdPorts() error {
+	err := s.update(s.ctx, func(n *lease.Network) error {
+		l := n.Lease(s.spec.ID)
+		if l == nil {
+			return fmt.Errorf("lease of %s: %w", s.spec.ID, fs.ErrNotExist)
+		}
+		used, err := s.usedPorts(n)
+		if err != nil {
+			return err
+		}
+		ns, err := s.host.netns()
+		if err != nil {
+			return err
+		}
+		l.Ports = nil
+		for _, m := range s.spec.Ports {
+			settled, sockets, err := port.Hold(ns, m, used)
+			if err != nil {
+				return err
+			}
+			s.attachment.Sockets = append(s.attachment.Sockets, sockets...)
+			l.Ports = append(l.Ports, settled)
+			used = append(used, port.User{Mapping: settled, Box: s.spec.ID})
+		}
+		s.attachment.Ports = l.Ports
+		s.network, s.lease = n, l
+		return nil
+	})
+	if err != nil {
+		s.attachment.CloseSockets() // a step that fails is not undone
+	}
+	return err
+}
+
+// usedPorts are those of other boxes, on all bridges of the host.
+func (s *Setup) usedPorts(n *lease.Network) ([]port.User, error) {
+	used := n.Ports(s.spec.ID)
+	names, err := lease.List(s.spec.State)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if name == n.Bridge {
+			continue
+		}
+		other, err := lease.File{Folder: s.spec.State, Bridge: name}.Read()
+		if err != nil {
+			return nil, err
+		}
+		used = append(used, other.Ports("")...)
+	}
+	return used, nil
+}
+
+func (s *Setup) portRules() string {
+	box := firewall.Box{ID: s.spec.ID, Ports: s.attachment.Ports, IPv4: s.address(false).Addr(), IPv6: s.address(true).Addr()}
+	text := ""
+	for _, r := range box.PortRules() {
+		text += "\n" + r
+	}
+	return text
+}
+
+func (s *Setup) applyRules() error {
+	return s.update(s.ctx, func(n *lease.Network) error {
+		fw, err := s.host.firewall()
+		if err != nil {
+			return err
+		}
+		return fw.Apply(ruleset(n))
+	})
+}
+
+// dropPorts takes the rules out, and then the ports from the lease.
+func (s *Setup) dropPorts(ctx context.Context) error {
+	return s.update(ctx, func(n *lease.Network) error {
+		if l := n.Lease(s.spec.ID); l != nil {
+			l.Ports = nil
+		}
+		fw, err := s.host.firewall()
+		if err != nil {
+			return err
+		}
+		return fw.Apply(ruleset(n))
+	})
+}
