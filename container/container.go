@@ -121,13 +121,40 @@ func (c *Container) Start(ctx context.Context) error {
 }
 
 // started runs the hooks of a container that runs.
+//
+// What a failing one means has changed: up to version 1.2 of the specification it was a warning, from 1.3 on the container
+// is stopped (runtime.md, Lifecycle).
 func (c *Container) started(ctx context.Context) error {
-	return c.wrap("start", runAll(ctx, "poststart", c.state.Poststart, c.state.specState(specs.StateRunning, c.state.Init.PID)))
+	err := runAll(ctx, "poststart", c.state.Poststart, c.state.specState(specs.StateRunning, c.state.Init.PID))
+	if err != nil && minorVersion(c.state.Version) < 3 {
+		c.engine.warn("container %s: %v", c.state.ID, err)
+		return nil
+	}
+	if err != nil {
+		err = errors.Join(err, ignoreGone(c.stop(ctx)))
+	}
+	return c.wrap("start", err)
+}
+
+// stop kills the container's process, and waits until it has ended.
+func (c *Container) stop(ctx context.Context) error {
+	fd, err := c.pidFD()
+	if errors.Is(err, ErrNotRunning) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer fd.Close()
+	if err := unix.PidfdSendSignal(int(fd.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return os.NewSyscallError("pidfd_send_signal", err)
+	}
+	return awaitEnd(ctx, fd)
 }
 
 func (c *Container) start(ctx context.Context) error {
 	if err := c.startHooks(ctx); err != nil {
-		return err
+		return errors.Join(err, c.stop(ctx)) // runtime.md, Lifecycle, step 8
 	}
 	// The process has both open for writing, so this one has an end when the process executes its command, or has gone.
 	failed, err := os.OpenFile(filepath.Join(c.dir(), failedFIFO), os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -249,7 +276,10 @@ func (c *Container) delete(ctx context.Context, force bool) error {
 		return err
 	}
 	hooks := runAll(ctx, "poststop", c.state.Poststop, c.state.specState(specs.StateStopped, 0))
-	return errors.Join(hooks, os.RemoveAll(c.dir()))
+	if hooks != nil {
+		c.engine.warn("container %s: %v", c.state.ID, hooks) // runtime.md, Lifecycle, step 13: the rest goes on
+	}
+	return os.RemoveAll(c.dir())
 }
 
 // end ends all of the container's processes, and removes its cgroup.

@@ -373,6 +373,26 @@ func TestHookFails(t *testing.T) {
 	}
 }
 
+// A container whose hook fails as it is started is stopped.
+func TestStartHookFails(t *testing.T) {
+	b := newBench(t)
+	for name, hooks := range map[string]*specs.Hooks{
+		"startContainer": {StartContainer: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "exit 3"}}}},
+		"poststart":      {Poststart: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "exit 3"}}}},
+	} {
+		s := b.spec("exec sleep 1000")
+		s.Config.Version = "1.3.0"
+		s.Config.Hooks = hooks
+		c := b.create(s)
+		if err := c.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "hooks."+name+"[0]: /bin/sh: exit status 3") {
+			t.Errorf("start: %v, want %s's failure", err, name)
+		}
+		if got := b.status(c); got != specs.StateStopped {
+			t.Errorf("%s failed: status %s, want stopped", name, got)
+		}
+	}
+}
+
 // nothingLeft looks for what a container that failed may have left.
 func (b *bench) nothingLeft(s *Spec) {
 	b.t.Helper()

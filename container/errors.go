@@ -7,7 +7,7 @@ var (
 	ErrExists     = errors.New("container exists")
 	ErrNotFound   = errors.New("container does not exist")
 	ErrRunning    = errors.New("container is not stopped")
-	ErrNotRunning = errors.New("container is not running")
+	ErrNotRunning = errors.New("container not running")
 	ErrPaused     = errors.New("container is paused")
 	ErrNotCreated = errors.New("container is not in the created state")
 	ErrInvalid    = errors.New("invalid configuration")
