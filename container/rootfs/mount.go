@@ -115,7 +115,7 @@ func (b *Build) setAll(p *child.Program, m *mount) {
 func (b *Build) mountNew(p *child.Program, m *mount) {
 	at := b.place(p, m, lookup{})
 	m.reg = p.Reg()
-	if m.fstype == "sysfs" && (b.spec.UserNS || b.spec.Rootless) {
+	if m.fstype == "sysfs" {
 		instead, done := p.Label(), p.Label()
 		b.create(p, m, refused{unix.EPERM, instead})
 		b.fsmount(p, m).Else(unix.EPERM, instead)

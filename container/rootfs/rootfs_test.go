@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { testenv.Main(m) }
 
 // busybox makes a root file system with nothing in it but busybox, in a folder of the test's.
-func busybox(t *testing.T) string {
+func busybox(t testing.TB) string {
 	t.Helper()
 	testenv.Need(t, testenv.Root, testenv.MountNS, testenv.Busybox)
 	root := filepath.Join(t.TempDir(), "root")
@@ -42,7 +42,7 @@ func busybox(t *testing.T) string {
 	if err := os.WriteFile(root+"/bin/busybox", program, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"sh", "cat", "ls", "stat", "mount", "umount", "echo", "readlink", "test", "touch", "id", "mkdir", "tty", "rm", "wc", "grep", "sort", "chmod"} {
+	for _, name := range []string{"sh", "cat", "ls", "stat", "mount", "umount", "echo", "readlink", "test", "touch", "id", "mkdir", "tty", "rm", "wc", "grep", "find", "umask"} {
 		if err := os.Symlink("busybox", root+"/bin/"+name); err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func busybox(t *testing.T) string {
 	return root
 }
 
-func write(t *testing.T, path, text string) {
+func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func symlink(t *testing.T, target, path string) {
+func symlink(t testing.TB, target, path string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
@@ -74,7 +74,8 @@ func symlink(t *testing.T, target, path string) {
 type box struct {
 	spec       Spec
 	namespaces uint64
-	// before and after add to the program, on both sides of Enter.
+	// first, before and after add to the program: at its start, and on both sides of Enter.
+	first         func(*child.Program)
 	before, after func(*child.Program, *Build)
 	script        string
 	// at is called where the program stands at a sync.
@@ -106,6 +107,9 @@ func (x box) run(t *testing.T) (string, error) {
 	out := p.File("out", int(w.Fd()))
 	for fd := 1; fd <= 2; fd++ {
 		p.Call("dup3", unix.SYS_DUP3, "", "", out, child.Int("new", fd), child.Int("flags", 0))
+	}
+	if x.first != nil {
+		x.first(p)
 	}
 	b.Prepare(p)
 	if x.before != nil {
