@@ -142,7 +142,7 @@ func TestCgroupLinks(t *testing.T) {
 	spec.Cgroup, spec.NewCgroup = map[string]string{"cpu": path, "cpuacct": path}, false
 	text := box{
 		spec: spec, namespaces: newAll &^ unix.CLONE_NEWCGROUP,
-		script: "cd /sys/fs/cgroup; readlink cpu cpuacct; ls cpu/cgroup.procs; cat /proc/self/mountinfo; mkdir x 2>/dev/null || echo refused",
+		script: "cd /sys/fs/cgroup; readlink cpu; readlink cpuacct; ls cpu/cgroup.procs; cat /proc/self/mountinfo; mkdir x 2>/dev/null || echo refused",
 	}.must(t)
 	hasLines(t, text, "cpu/cgroup.procs", "refused")
 	if strings.Count(text, "cpu,cpuacct\n") != 2 {
