@@ -78,7 +78,7 @@ func parseAction(name specs.LinuxSeccompAction, errnoRet *uint) (Action, error) 
 	case kind.ret == unix.SECCOMP_RET_ERRNO && *errnoRet > maxErrno:
 		return 0, fmt.Errorf("errnoRet %d is no errno, the greatest is %d", *errnoRet, maxErrno)
 	case *errnoRet > unix.SECCOMP_RET_DATA:
-		return 0, fmt.Errorf("errnoRet %d has more than the 16 bits that a tracer is told", *errnoRet)
+		return 0, fmt.Errorf("errnoRet %d is above %d, which a tracer can be told", *errnoRet, unix.SECCOMP_RET_DATA)
 	}
 	return Action(kind.ret | uint32(*errnoRet)), nil
 }

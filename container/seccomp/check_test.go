@@ -37,7 +37,7 @@ func checkProgram(program []unix.SockFilter) error {
 }
 
 // alwaysAllowed is seccomp_is_const_allow of kernel/seccomp.c: it tells whether the kernel sees from a program, without
-// a call's arguments, that the call is allowed. It then puts the number into a bitmap, and never runs the program for it.
+// a call's arguments, that the call is allowed. It then puts the number into a bitmap, and runs the program no more.
 func alwaysAllowed(program []unix.SockFilter, nr, arch uint32) bool {
 	var a uint32
 	for pc := 0; pc < len(program); pc++ {

@@ -41,7 +41,9 @@ func native(nr int32, args ...uint64) Data {
 // TestOperators puts each operator to the values at its edges, in both halves of an argument.
 
 func TestOperators(t *testing.T) {
-	operands := []uint64{0, 1, 0x7fffffff, 0xffffffff, 1 << 32, 1<<32 + 1, 5<<32 | 7, 1<<63 - 1, 1 << 63, math.MaxUint64}
+	operands := []uint64{
+		0, 1, 0x7fffffff, 0xffffffff, 1 << 32, 1<<32 + 1, 5<<32 | 7, 1<<63 - 1, 1 << 63, math.MaxUint64,
+	}
 	var values []uint64
 	for _, v := range operands {
 		values = append(values, v-1, v, v+1, v-1<<32, v+1<<32, v&0xffffffff, v>>32)
@@ -139,7 +141,8 @@ func TestRules(t *testing.T) {
 		{
 			"equality before ranges, and the narrower range first",
 			[]specs.LinuxSyscall{
-				entry(1, arg(0, ge, 1)), entry(2, arg(0, ge, 5)), entry(3, arg(0, lt, 4)), entry(4, arg(0, lt, 3)), entry(5, arg(0, eq, 2)),
+				entry(1, arg(0, ge, 1)), entry(2, arg(0, ge, 5)), entry(3, arg(0, lt, 4)), entry(4, arg(0, lt, 3)),
+				entry(5, arg(0, eq, 2)),
 			},
 			map[[3]uint64]unix.Errno{{0}: 4, {1}: 4, {2}: 5, {3}: 3, {4}: 1, {5}: 2},
 		},
@@ -168,24 +171,26 @@ func TestArchitectures(t *testing.T) {
 		"arm":    {NR: getpid32, Arch: unix.AUDIT_ARCH_ARM},
 		"tracer": native(-1),
 	}
+	const fallback = Action(unix.SECCOMP_RET_TRACE | uint32(unix.EDOM))
 	for _, test := range []struct {
 		archs []specs.Arch
-		want  map[string]Action
+
+		x86_64, i386, x32, arm Action
 	}{
-		{nil, map[string]Action{"x86_64": allow, "i386": killThread, "x32": killThread, "arm": killThread, "tracer": errno(unix.EDOM)}},
-		{[]specs.Arch{specs.ArchX86}, map[string]Action{"x86_64": allow, "i386": allow, "x32": killThread, "arm": killThread}},
-		{[]specs.Arch{specs.ArchX32}, map[string]Action{"x86_64": allow, "i386": killThread, "x32": allow, "tracer": errno(unix.EDOM)}},
-		{allArchs, map[string]Action{"x86_64": allow, "i386": allow, "x32": allow, "arm": killThread, "tracer": errno(unix.EDOM)}},
-		{[]specs.Arch{specs.ArchARM, specs.ArchX86_64}, map[string]Action{"x86_64": allow, "i386": killThread, "arm": killThread}},
+		{nil, allow, killThread, killThread, killThread},
+		{[]specs.Arch{specs.ArchX86}, allow, allow, killThread, killThread},
+		{[]specs.Arch{specs.ArchX32}, allow, killThread, allow, killThread},
+		{[]specs.Arch{specs.ArchARM, specs.ArchX86_64}, allow, killThread, killThread, killThread},
+		{allArchs, allow, allow, allow, killThread},
 	} {
 		f := compile(t, &specs.LinuxSeccomp{
 			DefaultAction: specs.ActTrace, DefaultErrnoRet: pointer(uint(unix.EDOM)), Architectures: test.archs,
 			Syscalls: []specs.LinuxSyscall{{Names: []string{"getpid"}, Action: specs.ActAllow}},
 		})
-		for name, want := range test.want {
-			if want == errno(unix.EDOM) {
-				want = Action(unix.SECCOMP_RET_TRACE | uint32(unix.EDOM)) // the default action
-			}
+		want := map[string]Action{
+			"x86_64": test.x86_64, "i386": test.i386, "x32": test.x32, "arm": test.arm, "tracer": fallback,
+		}
+		for name, want := range want {
 			if got := f.Evaluate(calls[name]); got != want {
 				t.Errorf("%v: %s: %v, want %v", test.archs, name, got, want)
 			}
@@ -205,7 +210,7 @@ func TestNewerThanProfile(t *testing.T) {
 			DefaultAction: action, Architectures: allArchs,
 			Syscalls: []specs.LinuxSyscall{
 				{Names: []string{"statx"}, Action: specs.ActAllow}, // 332, and 383 of i386
-				{Names: []string{"rseq"}, Action: action},          // 334 and 386: says nothing, and is named all the same
+				{Names: []string{"rseq"}, Action: action},          // 334 and 386: no news, but a name
 			},
 		})
 		newer := errno(unix.ENOSYS)
@@ -213,9 +218,11 @@ func TestNewerThanProfile(t *testing.T) {
 			newer = old
 		}
 		for d, want := range map[Data]Action{
-			native(331): old, native(332): allow, native(333): old, native(334): old, native(335): newer, native(441): newer,
+			native(331): old, native(332): allow, native(333): old, native(334): old,
+			native(335): newer, native(441): newer,
 			native(x32Bit - 1): newer, native(-1): newer,
-			native(x32Bit | 332): allow, native(x32Bit | 333): old, native(x32Bit | 335): newer, native(x32Bit | 511): newer,
+			native(x32Bit | 332): allow, native(x32Bit | 333): old, native(x32Bit | 335): newer,
+			native(x32Bit | 511): newer,
 			native(x32Bit | 512): old, native(x32Bit | 547): old, native(x32Bit | 548): newer,
 			{NR: 383, Arch: ArchI386}: allow, {NR: 386, Arch: ArchI386}: old, {NR: 387, Arch: ArchI386}: newer,
 			{NR: -1, Arch: ArchI386}: newer,
@@ -236,8 +243,14 @@ func TestMultiplexed(t *testing.T) {
 		DefaultAction: specs.ActAllow, Architectures: allArchs,
 		Syscalls: []specs.LinuxSyscall{
 			{Names: []string{"send", "recvfrom", "shmat"}, Action: specs.ActErrno},
-			{Names: []string{"socket"}, Action: specs.ActLog, Args: []specs.LinuxSeccompArg{{Index: 0, Op: specs.OpEqualTo, Value: unix.AF_ALG}}},
-			{Names: []string{"bind"}, Action: specs.ActLog, Args: []specs.LinuxSeccompArg{{Index: 2, Op: specs.OpEqualTo, Value: 7}}},
+			{
+				Names: []string{"socket"}, Action: specs.ActLog,
+				Args: []specs.LinuxSeccompArg{{Index: 0, Op: specs.OpEqualTo, Value: unix.AF_ALG}},
+			},
+			{
+				Names: []string{"bind"}, Action: specs.ActLog,
+				Args: []specs.LinuxSeccompArg{{Index: 2, Op: specs.OpEqualTo, Value: 7}},
+			},
 		},
 	})
 	for _, test := range []struct {

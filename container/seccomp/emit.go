@@ -9,8 +9,8 @@ import (
 
 // emitter writes a decision graph out as a program.
 //
-// Jumps of BPF go forward only, so that a program always ends, and a conditional one by 255 instructions at most. What a
-// node leads to therefore comes after it; the program is made from its end, where distances to what follows are known.
+// Jumps of BPF go forward only, so that a program always ends, and a conditional one by 255 instructions at most. What
+// a node leads to therefore comes after it; the program is made from its end, as distances to what follows are known.
 //
 // A node is one to three instructions:
 //
@@ -37,7 +37,7 @@ func emit(root *node) ([]unix.SockFilter, error) {
 	root.findLoads()
 	e.put(root)
 	if n := len(e.reversed); n > MaxInstructions {
-		return nil, fmt.Errorf("seccomp: program of %d instructions: %w, which takes %d", n, ErrTooLong, MaxInstructions)
+		return nil, fmt.Errorf("seccomp: %d instructions: %w, which takes %d", n, ErrTooLong, MaxInstructions)
 	}
 	program := make([]unix.SockFilter, len(e.reversed))
 	for i, raw := range e.reversed {

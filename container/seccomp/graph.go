@@ -50,13 +50,15 @@ func atLeast(word, value uint32) test {
 
 // graph makes nodes.
 type graph struct {
-	nodes map[decision]*node
-	given map[knowledge]*node
-	learn int // how many nodes may still be made anew for what is known of them
+	nodes    map[decision]*node
+	verdicts map[Action]*node
+	given    map[knowledge]*node
+	learn    int // how many nodes may still be made anew for what is known of them
 }
 
 func newGraph(learn int) *graph {
-	return &graph{make(map[decision]*node), make(map[knowledge]*node), learn}
+	const some = 300 // nodes of the default profile
+	return &graph{make(map[decision]*node, some), make(map[Action]*node), make(map[knowledge]*node), learn}
 }
 
 func (g *graph) node(d decision) *node {
@@ -68,7 +70,14 @@ func (g *graph) node(d decision) *node {
 	return n
 }
 
-func (g *graph) verdict(a Action) *node { return g.node(decision{verdict: a}) }
+func (g *graph) verdict(a Action) *node {
+	n := g.verdicts[a]
+	if n == nil {
+		n = &node{decision: decision{verdict: a}}
+		g.verdicts[a] = n
+	}
+	return n
+}
 
 // branch makes a node for a test, if one is needed.
 func (g *graph) branch(t test, yes, no *node) *node {

@@ -16,7 +16,9 @@ func manyRules(n int) *specs.LinuxSeccomp {
 	for i := range n {
 		spec.Syscalls = append(spec.Syscalls, specs.LinuxSyscall{
 			Names: []string{"ioctl"}, Action: specs.ActAllow,
-			Args: []specs.LinuxSeccompArg{{Index: uint(i % 2), Op: specs.OpEqualTo, Value: uint64(i)<<32 | uint64(i+7)}},
+			Args: []specs.LinuxSeccompArg{
+				{Index: uint(i % 2), Op: specs.OpEqualTo, Value: uint64(i)<<32 | uint64(i+7)},
+			},
 		})
 	}
 	return spec

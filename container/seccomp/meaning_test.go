@@ -36,10 +36,10 @@ func meanings(spec *specs.LinuxSeccomp, d Data) []Action {
 			if kind != i386 {
 				continue
 			}
-			if number := socketcall(name); d.NR == nrSocketcall && number != 0 && uint32(d.Args[0]) == uint32(number) && argsMatch(entry.Args, d, false, true) {
-				matching = append(matching, action)
-			}
-			if number := ipc(name); d.NR == nrIPC && number != 0 && uint32(d.Args[0])&0xffff == uint32(number) && argsMatch(entry.Args, d, false, true) {
+			first := uint64(uint32(d.Args[0]))
+			through := d.NR == nrSocketcall && socketcall(name) != 0 && first == socketcall(name) ||
+				d.NR == nrIPC && ipc(name) != 0 && first&0xffff == ipc(name)
+			if through && argsMatch(entry.Args, d, false, true) {
 				matching = append(matching, action)
 			}
 		}

@@ -71,34 +71,34 @@ func (p *profile) numbers(g *graph, a abi) *node {
 
 // calls returns an ABI's calls that have rules, by rising number.
 func (p *profile) calls(g *graph, a abi) []call {
-	type numbered struct {
-		nr   uint32
-		rule int // in the order of the profile
+	rules := p.rules
+	if a == i386 {
+		rules = slices.Clone(rules) // to add to
 	}
-	rules, order := slices.Clone(p.rules), make([]numbered, 0, len(p.rules))
+	order := make([]uint64, 0, len(rules)) // numbers, and below each the place of its rule in the order of the profile
 	for i, r := range p.rules {
 		if nr, ok := r.syscall.nr(a); ok {
-			order = append(order, numbered{nr, i})
+			order = append(order, uint64(nr)<<32|uint64(i))
 		}
 		if a != i386 {
 			continue
 		}
 		if way, ok := r.multiplexed(); ok {
 			nr, _ := way.syscall.nr(a)
+			order = append(order, uint64(nr)<<32|uint64(len(rules)))
 			rules = append(rules, way)
-			order = append(order, numbered{nr, len(rules) - 1})
 		}
 	}
-	slices.SortStableFunc(order, func(x, y numbered) int { return cmp.Compare(x.nr, y.nr) })
+	slices.Sort(order)
 
 	fallback := g.verdict(p.fallback)
 	calls := make([]call, 0, len(order))
 	var same []rule
 	for len(order) > 0 {
-		nr := order[0].nr
+		nr := uint32(order[0] >> 32)
 		same = same[:0]
-		for len(order) > 0 && order[0].nr == nr {
-			same = append(same, rules[order[0].rule])
+		for len(order) > 0 && uint32(order[0]>>32) == nr {
+			same = append(same, rules[uint32(order[0])])
 			order = order[1:]
 		}
 		calls = append(calls, call{nr, g.rules(ordered(same, a.wide()), a.wide(), fallback)})
@@ -139,8 +139,8 @@ func (p *profile) unnamed(g *graph, a abi) spans {
 	return s
 }
 
-// deniesUnknown tells whether calls that nobody knows yet are to fail with ENOSYS: not where they are let through, where
-// a tracer is asked, or where they fail so anyway.
+// deniesUnknown tells whether calls that nobody knows yet are to fail with ENOSYS: not where they are let through, or a
+// tracer is asked.
 func (p *profile) deniesUnknown() bool {
 	switch p.fallback.Kind() {
 	case unix.SECCOMP_RET_ALLOW, unix.SECCOMP_RET_LOG, unix.SECCOMP_RET_TRACE:

@@ -30,7 +30,8 @@ func startPeer(t testing.TB) *peer {
 	t.Helper()
 	testenv.Need(t, testenv.GCC, testenv.LibSeccomp)
 	path := filepath.Join(t.TempDir(), "peer")
-	if out, err := exec.Command("gcc", "-Wall", "-Werror", "-O1", "-o", path, "testdata/peer.c", "-lseccomp").CombinedOutput(); err != nil {
+	gcc := exec.Command("gcc", "-Wall", "-Werror", "-O1", "-o", path, "testdata/peer.c", "-lseccomp")
+	if out, err := gcc.CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
 	cmd := exec.Command(path)
@@ -79,8 +80,12 @@ func (p *peer) resolve(arch, name string) int {
 
 // knows tells whether libseccomp has heard of a name at all. It is often older than the table here.
 func (p *peer) knows(name string) bool {
-	return slices.ContainsFunc([]string{"x86_64", "x86", "x32"}, func(arch string) bool { return p.resolve(arch, name) >= 0 }) ||
-		name == "send" || name == "recv"
+	for _, arch := range peerArchs {
+		if p.resolve(arch, name) >= 0 {
+			return true
+		}
+	}
+	return name == "send" || name == "recv"
 }
 
 // known returns the profile without the names that libseccomp does not know.
@@ -114,7 +119,8 @@ func (p *peer) program(spec *specs.LinuxSeccomp, optimize int) ([]unix.SockFilte
 	}
 	p.say("optimize %d", optimize)
 	for _, entry := range spec.Syscalls {
-		if entry.Action == spec.DefaultAction && (!takesErrno(entry.Action) || value(entry.ErrnoRet) == value(spec.DefaultErrnoRet)) {
+		sameErrno := !takesErrno(entry.Action) || value(entry.ErrnoRet) == value(spec.DefaultErrnoRet)
+		if entry.Action == spec.DefaultAction && sameErrno {
 			continue
 		}
 		var count [6]int

@@ -11,13 +11,14 @@ import (
 )
 
 func TestEvaluateForeignPrograms(t *testing.T) {
+	ret := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: uint32(allow)}
 	for name, program := range map[string][]unix.SockFilter{
 		"empty":          nil,
 		"no end":         {{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K}},
-		"far jump":       {{Code: unix.BPF_JMP | unix.BPF_JA, K: math.MaxUint32}, {Code: unix.BPF_RET, K: uint32(allow)}},
-		"bad load":       {{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 64}, {Code: unix.BPF_RET, K: uint32(allow)}},
-		"unaligned load": {{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 2}, {Code: unix.BPF_RET, K: uint32(allow)}},
-		"store":          {{Code: unix.BPF_ST}, {Code: unix.BPF_RET, K: uint32(allow)}},
+		"far jump":       {{Code: unix.BPF_JMP | unix.BPF_JA, K: math.MaxUint32}, ret},
+		"bad load":       {{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 64}, ret},
+		"unaligned load": {{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 2}, ret},
+		"store":          {{Code: unix.BPF_ST}, ret},
 	} {
 		f := &Filter{Program: program}
 		if got := f.Evaluate(native(0)); got != killProcess {

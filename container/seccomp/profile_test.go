@@ -64,7 +64,8 @@ func TestFlags(t *testing.T) {
 		{all, notify, 0x3f},
 	} {
 		f := compile(t, &specs.LinuxSeccomp{
-			DefaultAction: specs.ActAllow, Flags: test.flags, ListenerPath: "/a", ListenerMetadata: "m", Syscalls: test.syscalls,
+			DefaultAction: specs.ActAllow, Flags: test.flags, Syscalls: test.syscalls,
+			ListenerPath: "/a", ListenerMetadata: "m",
 		})
 		if f.Flags != test.want {
 			t.Errorf("%v, notify %v: flags %#x, want %#x", test.flags, f.Notify, f.Flags, test.want)
@@ -103,26 +104,36 @@ func TestBadProfiles(t *testing.T) {
 		`seccomp: flags[0]: unknown flag "SECCOMP_FILTER_FLAG_NEW_LISTENER"`: good(func(s *specs.LinuxSeccomp) {
 			s.Flags = []specs.LinuxSeccompFlag{"SECCOMP_FILTER_FLAG_NEW_LISTENER"}
 		}),
-		`seccomp: listenerMetadata "x" without listenerPath`: good(func(s *specs.LinuxSeccomp) { s.ListenerMetadata = "x" }),
+		`seccomp: listenerMetadata "x" without listenerPath`: good(func(s *specs.LinuxSeccomp) {
+			s.ListenerMetadata = "x"
+		}),
 		"seccomp: SCMP_ACT_NOTIFY without listenerPath: nobody would answer": good(func(s *specs.LinuxSeccomp) {
 			s.Syscalls[0].Action = specs.ActNotify
 		}),
-		`seccomp: syscalls[1]: unknown action "allow"`: good(func(s *specs.LinuxSeccomp) { s.Syscalls[1].Action = "allow" }),
+		`seccomp: syscalls[1]: unknown action "allow"`: good(func(s *specs.LinuxSeccomp) {
+			s.Syscalls[1].Action = "allow"
+		}),
 		"seccomp: syscalls[0]: SCMP_ACT_ALLOW returns no errno, and errnoRet is 5": good(func(s *specs.LinuxSeccomp) {
 			s.Syscalls[0].ErrnoRet = pointer(uint(5))
 		}),
 		"seccomp: syscalls[0]: errnoRet 4096 is no errno, the greatest is 4095": good(func(s *specs.LinuxSeccomp) {
 			s.Syscalls[0].Action, s.Syscalls[0].ErrnoRet = specs.ActErrno, pointer(uint(4096))
 		}),
-		"seccomp: syscalls[0]: errnoRet 65536 has more than the 16 bits that a tracer is told": good(func(s *specs.LinuxSeccomp) {
+		"seccomp: syscalls[0]: errnoRet 65536 is above 65535, which a tracer can be told": good(func(s *specs.LinuxSeccomp) {
 			s.Syscalls[0].Action, s.Syscalls[0].ErrnoRet = specs.ActTrace, pointer(uint(65536))
 		}),
-		"seccomp: syscalls[0]: names: at least one is needed": good(func(s *specs.LinuxSeccomp) { s.Syscalls[0].Names = nil }),
-		"seccomp: syscalls[0]: names: one is empty":           good(func(s *specs.LinuxSeccomp) { s.Syscalls[0].Names = []string{"x", ""} }),
+		"seccomp: syscalls[0]: names: at least one is needed": good(func(s *specs.LinuxSeccomp) {
+			s.Syscalls[0].Names = nil
+		}),
+		"seccomp: syscalls[0]: names: one is empty": good(func(s *specs.LinuxSeccomp) {
+			s.Syscalls[0].Names = []string{"x", ""}
+		}),
 		"seccomp: syscalls[1]: args[1].index: no argument 6, the last is 5": good(func(s *specs.LinuxSeccomp) {
 			s.Syscalls[1].Args[1].Index = 6
 		}),
-		`seccomp: syscalls[1]: args[0].op: unknown operator "=="`: good(func(s *specs.LinuxSeccomp) { s.Syscalls[1].Args[0].Op = "==" }),
+		`seccomp: syscalls[1]: args[0].op: unknown operator "=="`: good(func(s *specs.LinuxSeccomp) {
+			s.Syscalls[1].Args[0].Op = "=="
+		}),
 	} {
 		if _, err := Compile(spec); err == nil || err.Error() != want {
 			t.Errorf("Compile: %v, want %s", err, want)
@@ -132,7 +143,8 @@ func TestBadProfiles(t *testing.T) {
 
 func TestUnknownNames(t *testing.T) {
 	f := compile(t, &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{
-		{Names: []string{"zzz", "read", "made_up"}, Action: specs.ActAllow}, {Names: []string{"zzz"}, Action: specs.ActLog},
+		{Names: []string{"zzz", "read", "made_up"}, Action: specs.ActAllow},
+		{Names: []string{"zzz"}, Action: specs.ActLog},
 	}})
 	if want := []string{"made_up", "zzz"}; !slices.Equal(f.Unknown, want) {
 		t.Errorf("Unknown = %q, want %q", f.Unknown, want)

@@ -14,9 +14,9 @@ import (
 
 // A comparison holds the program of Compile against libseccomp's over system calls that both are asked about.
 //
-// libseccomp has errors of its own. Version 2.5.4 may compare a word with another in the accumulator than it thinks: write
-// allowed for args[1] < 0xffffffff and for args[1] >= 1<<63 is allowed for 0xffffffff too. So a third opinion, that of
-// meanings, says which verdicts a profile can mean. Compile's is to be among them always, and the same as
+// libseccomp has errors of its own. Version 2.5.4 may compare a word while another is in the accumulator: write allowed
+// for args[1] < 0xffffffff and for args[1] >= 1<<63 is allowed for 0xffffffff too. So a third opinion, meanings, says
+// which verdicts a profile can mean. Compile's is to be among them always, and the same as
 // libseccomp's wherever libseccomp's is.
 type comparison struct {
 	t      *testing.T
@@ -44,7 +44,8 @@ func (c *comparison) check(profiles int) {
 	c.t.Logf("%d verdicts; libseccomp has %d wrong, %d by another order, %d for want of a number, and refuses %v",
 		c.points, c.peerWrong, c.order, c.peerOlder, c.refused)
 	if refused > profiles/2 || c.peerWrong > c.points/100 {
-		c.t.Errorf("of %d profiles libseccomp refused %d, of %d verdicts it had %d wrong", profiles, refused, c.points, c.peerWrong)
+		c.t.Errorf("libseccomp refused %d of %d profiles, and has %d of %d verdicts wrong",
+			refused, profiles, c.peerWrong, c.points)
 	}
 }
 
@@ -218,8 +219,8 @@ func TestDefaultVerdicts(t *testing.T) {
 	c := newComparison(t)
 	capabilities := []string{
 		"CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_CHROOT", "CAP_SYS_MODULE", "CAP_SYS_PACCT",
-		"CAP_SYS_PTRACE", "CAP_SYS_RAWIO", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_SYS_NICE", "CAP_SYSLOG", "CAP_BPF",
-		"CAP_PERFMON",
+		"CAP_SYS_PTRACE", "CAP_SYS_RAWIO", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_SYS_NICE", "CAP_SYSLOG",
+		"CAP_BPF", "CAP_PERFMON",
 	}
 	sets := [][]string{nil, capabilities}
 	for i := range capabilities {
@@ -234,43 +235,56 @@ func TestDefaultVerdicts(t *testing.T) {
 	}
 	c.check(len(sets))
 	if c.peerWrong != 0 || c.order != 0 || len(c.refused) != 0 {
-		t.Errorf("libseccomp has another verdict on the default profile %d times, refuses %v", c.peerWrong+c.order, c.refused)
+		t.Errorf("libseccomp has %d other verdicts on the default profile, refuses %v", c.peerWrong+c.order, c.refused)
 	}
 }
 
-func (c *comparison) randomProfile(actions []specs.LinuxSeccompAction, ops []specs.LinuxSeccompOperator, sameAction, narrow bool) *specs.LinuxSeccomp {
+// recipe is what profiles are made at random of.
+type recipe struct {
+	actions []specs.LinuxSeccompAction
+	ops     []specs.LinuxSeccompOperator
+	one     bool // one action for all rules
+	narrow  bool // no value has more than 32 bits
+}
+
+func (c *comparison) randomProfile(k recipe) *specs.LinuxSeccomp {
 	pick := func(n int) int { return c.random.IntN(n) }
 	names := []string{
-		"read", "write", "ioctl", "personality", "clone", "socket", "bind", "accept", "sendmmsg", "send", "semop", "shmat",
-		"msgget", "chown32", "fcntl64", "preadv2", "execve", "mmap", "mmap2", "close_range", "rt_sigaction", "arch_prctl",
+		"read", "write", "ioctl", "personality", "clone", "socket", "bind", "accept", "sendmmsg", "send", "semop",
+		"shmat", "msgget", "chown32", "fcntl64", "preadv2", "execve", "mmap", "mmap2", "close_range", "rt_sigaction",
+		"arch_prctl",
 	}
 	names = names[pick(len(names)-3):]
 	names = names[:1+pick(3)]
-	few := []uint64{0, 1, 2, 3, 0x7f, 0x80000000, 0xffffffff, 1 << 32, 1<<32 + 1, 1<<32 + 2, 3 << 32, 1 << 63, ^uint64(0), c.random.Uint64()}
+	few := []uint64{
+		0, 1, 2, 3, 0x7f, 0x80000000, 0xffffffff, 1 << 32, 1<<32 + 1, 1<<32 + 2, 3 << 32, 1 << 63, ^uint64(0),
+		c.random.Uint64(),
+	}
 	few = few[pick(len(few)-2):]
 	few = few[:1+pick(len(few))]
-	if narrow {
+	if k.narrow {
 		for i := range few {
 			few[i] &= 0xffffffff
 		}
 	}
-	spec := &specs.LinuxSeccomp{DefaultAction: actions[pick(len(actions))]}
+	spec := &specs.LinuxSeccomp{DefaultAction: k.actions[pick(len(k.actions))]}
 	if pick(2) == 0 {
 		spec.Architectures = allArchs[pick(2):]
 	}
-	one := actions[pick(len(actions))]
+	one := k.actions[pick(len(k.actions))]
 	for range 1 + pick(6) {
-		entry := specs.LinuxSyscall{Names: names[:1+pick(len(names))], Action: actions[pick(len(actions))]}
-		if sameAction {
+		entry := specs.LinuxSyscall{Names: names[:1+pick(len(names))], Action: k.actions[pick(len(k.actions))]}
+		if k.one {
 			entry.Action = one
 		}
-		if entry.Action == specs.ActErrno && !sameAction {
+		if entry.Action == specs.ActErrno && !k.one {
 			errno := uint(1 + pick(3))
 			entry.ErrnoRet = &errno
 		}
 		for range min(pick(8), 4) {
 			entry.Args = append(entry.Args, specs.LinuxSeccompArg{
-				Index: uint(pick(3)), Op: ops[pick(len(ops))], Value: few[pick(len(few))], ValueTwo: few[pick(len(few))],
+				Index: uint(pick(3)), Op: k.ops[pick(len(k.ops))],
+				Value: few[pick(len(few))], ValueTwo: few[pick(len(few))],
 			})
 		}
 		spec.Syscalls = append(spec.Syscalls, entry)
@@ -282,11 +296,12 @@ func (c *comparison) randomProfile(actions []specs.LinuxSeccompAction, ops []spe
 func TestRandomVerdicts(t *testing.T) {
 	c := newComparison(t)
 	actions := []specs.LinuxSeccompAction{
-		specs.ActAllow, specs.ActErrno, specs.ActKillProcess, specs.ActKillThread, specs.ActLog, specs.ActTrap, specs.ActTrace,
+		specs.ActAllow, specs.ActErrno, specs.ActKillProcess, specs.ActKillThread, specs.ActLog, specs.ActTrap,
+		specs.ActTrace,
 	}
 	const profiles = 1000
 	for i := range profiles {
-		c.profile(fmt.Sprint("random ", i), c.randomProfile(actions, operators, true, false), 10)
+		c.profile(fmt.Sprint("random ", i), c.randomProfile(recipe{actions, operators, true, false}), 10)
 	}
 	c.check(profiles)
 	if c.order != 0 {
@@ -295,9 +310,9 @@ func TestRandomVerdicts(t *testing.T) {
 }
 
 // TestContradictingVerdicts compares profiles whose rules want different things of one call. libseccomp's order is this
-// compiler's (order.go), exactly for equality. Where its nodes for the upper half of several ranges become one, libseccomp
-// keeps but one of their actions, by the time they came or by their value: that depends on more than the rules in
-// question, and is not followed. It is rare among values that fit into 32 bits.
+// compiler's (order.go), exactly for equality. Where its nodes for the upper half of several ranges become one,
+// libseccomp keeps but one of their actions, by the time they came or by their value: that depends on more than the
+// rules in question, and is not followed. It is rare among values that fit into 32 bits.
 func TestContradictingVerdicts(t *testing.T) {
 	equal := []specs.LinuxSeccompOperator{specs.OpEqualTo, specs.OpMaskedEqual}
 	less := append(slices.Clone(equal), specs.OpLessThan, specs.OpLessEqual)
@@ -320,7 +335,7 @@ func TestContradictingVerdicts(t *testing.T) {
 			c := newComparison(t)
 			const profiles = 1000
 			for i := range profiles {
-				c.profile(fmt.Sprint("random ", i), c.randomProfile(actions, test.ops, false, test.narrow), 10)
+				c.profile(fmt.Sprint("random ", i), c.randomProfile(recipe{actions, test.ops, false, test.narrow}), 10)
 			}
 			c.check(profiles)
 			if test.oneIn == 0 && c.order > 0 || test.oneIn > 0 && c.order > c.points/test.oneIn {
