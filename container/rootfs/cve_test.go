@@ -214,6 +214,23 @@ func TestLinkAsConsole(t *testing.T) {
 	}
 }
 
+// CVE-2025-52565: what /dev/pts/0 leads to is changed between the opening of a terminal and the mount on /dev/console.
+func TestTerminalThatMoves(t *testing.T) {
+	root := busybox(t)
+	x := box{spec: own(root, usual()...), namespaces: newAll, script: "cat /proc/self/mountinfo; readlink /dev/pts/0"}
+	x.before = func(p *child.Program, b *Build) {
+		master, slave, _ := b.Pty(p)
+		p.Mount("tmpfs", root+"/dev/pts", "tmpfs", 0, "", "")
+		p.Symlinkat("/proc/sysrq-trigger", child.AtCwd, root+"/dev/pts/0", "")
+		b.Console(p, slave)
+		p.SyncValue("terminal", "", master)
+	}
+	x.at = func(_ string, process *child.Process) { keepTerminal(t, process) }
+	text := x.must(t)
+	hasLines(t, text, "/proc/sysrq-trigger")
+	hasMount(t, text, "/dev/console", "/0 /dev/console ", " - devpts ")
+}
+
 // CVE-2025-31133: the /dev/null that masks is a link of the image's to a file that should be masked, or another device.
 func TestMaskWithAnotherNull(t *testing.T) {
 	for name, make := range map[string]func(path string) error{

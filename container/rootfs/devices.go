@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -97,11 +98,7 @@ func (b *Build) fillDev(p *child.Program) {
 	for _, d := range b.devices {
 		dir, name := b.dev, path.Base(d.at)
 		if parent := path.Dir(d.at); parent != "dev" && parent != "." {
-			resolve := uint64(inRoot)
-			if strings.HasPrefix(d.at, "dev/") {
-				resolve = noLinks
-			}
-			dir = b.find(p, lookup{path: parent, resolve: resolve})
+			dir = b.find(p, lookup{path: parent, resolve: noLinks})
 		} else if parent == "." {
 			dir = b.root
 		}
@@ -180,13 +177,27 @@ func (b *Build) attachFile(p *child.Program, mount, dir child.Reg, name string) 
 	p.Close(at)
 }
 
-// hasGroup tells if a group has a number in the container's user namespace, as far as the specification tells.
-func (b *Build) hasGroup(value string) bool {
-	var gid uint32
-	if _, err := fmt.Sscan(value, &gid); err != nil || !b.spec.UserNS || len(b.spec.GIDMappings) == 0 {
-		return true
+// answer is what a specification tells of something that the kernel decides.
+type answer int
+
+const (
+	unknown answer = iota
+	yes
+	no
+)
+
+// hasGroup tells if a group has a number in the container's user namespace.
+func (b *Build) hasGroup(value string) answer {
+	gid, err := strconv.ParseUint(value, 10, 32)
+	switch {
+	case err != nil || !b.spec.UserNS:
+		return yes // or whatever the kernel says
+	case len(b.spec.GIDMappings) == 0:
+		return unknown
+	case slices.ContainsFunc(b.spec.GIDMappings, func(m specs.LinuxIDMapping) bool {
+		return gid >= uint64(m.ContainerID) && gid-uint64(m.ContainerID) < uint64(m.Size)
+	}):
+		return yes
 	}
-	return slices.ContainsFunc(b.spec.GIDMappings, func(m specs.LinuxIDMapping) bool {
-		return gid >= m.ContainerID && gid-m.ContainerID < m.Size
-	})
+	return no
 }

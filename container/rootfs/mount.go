@@ -131,30 +131,48 @@ func (b *Build) mountNew(p *child.Program, m *mount) {
 	b.attach(p, m, at)
 }
 
-// create makes the file system. Its register is the mount's, until there is one.
+// create makes the file system. Its register is the mount's, until there is one. If the kernel refuses, it goes on where
+// the last argument says.
 func (b *Build) create(p *child.Program, m *mount, or ...refused) {
+	data := m.data
+	gid := slices.IndexFunc(data, func(d datum) bool { return m.fstype == "devpts" && d.key == "gid" })
+	if gid < 0 || b.hasGroup(data[gid].value) == yes {
+		b.createWith(p, m, data, or...)
+		return
+	}
+	// The group that terminals are given has no number in the user namespace, and would be refused.
+	without := slices.Delete(slices.Clone(data), gid, gid+1)
+	if b.hasGroup(data[gid].value) == no {
+		b.createWith(p, m, without, or...)
+		return
+	}
+	retry, done := p.Label(), p.Label()
+	b.createWith(p, m, data, append(or, refused{unix.EINVAL, retry})...)
+	p.Jump(done)
+	p.Bind(retry)
+	p.Close(m.reg)
+	b.createWith(p, m, without, or...)
+	p.Bind(done)
+}
+
+func (b *Build) createWith(p *child.Program, m *mount, data []datum, or ...refused) {
 	open, _ := p.Fsopen(m.fstype, "")
-	open.Into(m.reg)
+	calls := []*child.Call{open.Into(m.reg)}
 	if m.source != "" {
 		p.Fsconfig(m.reg, "source", m.source, false)
 	}
-	for _, d := range m.data {
-		if m.fstype == "devpts" && d.key == "gid" && !b.hasGroup(d.value) {
-			continue // the group that terminals are given has no name in the user namespace, and would be refused
-		}
-		option := p.Fsconfig(m.reg, d.key, d.value, d.flag)
-		if m.fstype == "devpts" && d.key == "gid" && b.spec.UserNS && len(b.spec.GIDMappings) == 0 {
-			option.Accept(unix.EINVAL) // a user namespace of which nothing more is known
-		}
+	for _, d := range data {
+		calls = append(calls, p.Fsconfig(m.reg, d.key, d.value, d.flag))
 	}
 	if !slices.Contains(virtual, m.fstype) && m.one.value&unix.MOUNT_ATTR_RDONLY != 0 {
 		p.Fsconfig(m.reg, "ro", "", true)
 	}
 	b.label(p, m.reg, m.fstype)
-	create := p.FsconfigCreate(m.reg, "")
+	calls = append(calls, p.FsconfigCreate(m.reg, ""))
 	for _, r := range or {
-		open.Else(r.errno, r.instead)
-		create.Else(r.errno, r.instead)
+		for _, call := range calls {
+			call.Else(r.errno, r.instead)
+		}
 	}
 }
 

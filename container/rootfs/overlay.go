@@ -155,7 +155,7 @@ func (b *Build) newOverlay(p *child.Program, l layers, source string, attributes
 			return
 		}
 		_, fd := p.Openat2(child.AtCwd, path, unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY}, "")
-		p.FsconfigFD(fs, key, fd).Else(unix.EINVAL, old)
+		p.FsconfigFD(fs, key, fd).Else(unix.EINVAL, old).Else(unix.EOPNOTSUPP, old)
 		p.Close(fd)
 	}
 	for _, path := range l.lower {

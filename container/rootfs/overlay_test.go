@@ -21,7 +21,7 @@ func layered(t *testing.T, n int, prefix string) *Overlay {
 	t.Helper()
 	testenv.Need(t, testenv.Overlay)
 	base := busybox(t)
-	dir := filepath.Join(t.TempDir(), prefix)
+	dir := filepath.Join(plainFolder(t), prefix)
 	o := &Overlay{Upper: dir + "/upper", Work: dir + "/work"}
 	for i := range n {
 		layer := fmt.Sprintf("%s/%d", dir, i)
@@ -36,6 +36,28 @@ func layered(t *testing.T, n int, prefix string) *Overlay {
 		}
 	}
 	return o
+}
+
+// plainFolder is a temporary folder that is not on an overlay, which can't be another one's upper layer.
+func plainFolder(t *testing.T) string {
+	dir := t.TempDir()
+	var stat unix.Statfs_t
+	if err := unix.Statfs(dir, &stat); err != nil {
+		t.Fatal(err)
+	}
+	if stat.Type != unix.OVERLAYFS_SUPER_MAGIC {
+		return dir
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "rootfs-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 func TestOverlay(t *testing.T) {
