@@ -56,8 +56,6 @@ func newRootCommand() *cobra.Command {
 		return fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		newRunCommand(),
-		newKeepBoxCommand(),
 		newKernelCommand(),
 		newLabCommand(),
 		newProbeCommand(),
@@ -65,6 +63,7 @@ func newRootCommand() *cobra.Command {
 		newVMCommand(),
 		newVersionCommand(),
 	)
+	root.AddCommand(boxVerbs()...)
 	return root
 }
 

@@ -18,7 +18,7 @@ import (
 // runForeground runs a box with this process as its keeper.
 func runForeground(cmd *cobra.Command, f *runFlags, r *box.Record) error {
 	o := &f.options
-	t := newBoxTerminal(cmd.InOrStdin(), cmd.OutOrStdout(), o.TTY, o.Interactive)
+	t := newBoxTerminal(cmd.InOrStdin(), cmd.OutOrStdout(), o.Interactive)
 	streams := box.Streams{Stdout: asFile(cmd.OutOrStdout()), Stderr: asFile(cmd.ErrOrStderr()), Console: t.attach, Warn: warnTo(cmd)}
 	streams.ConsoleSize[0], streams.ConsoleSize[1] = terminalSize(cmd.InOrStdin())
 	if o.Interactive {
@@ -31,20 +31,21 @@ func runForeground(cmd *cobra.Command, f *runFlags, r *box.Record) error {
 		defer null.Close()
 		streams.Stdin = null
 	}
+	// A reader of what this process says may go away: that ends no container half-way.
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, unix.SIGPIPE)
+	defer signal.Stop(pipes)
 	trace := &stepTrace{w: cmd.ErrOrStderr()}
 	if f.trace {
 		streams.Observe = trace.step
 	}
-	// Signals that come from here on are the command's, and the first to stop its making is the last that is this
-	// process's own.
-	signals := make(chan os.Signal, 64)
 	p, err := r.Start(cmd.Context(), streams)
 	if err != nil {
 		t.close()
 		return errors.Join(err, r.Discard())
 	}
 	trace.end()
-	stop := passSignals(signals, p, t)
+	stop := passSignals(p, t)
 	exit, err := r.Keep(context.WithoutCancel(cmd.Context()), p)
 	stop()
 	t.close()
@@ -77,7 +78,8 @@ func warnTo(cmd *cobra.Command) func(string, ...any) {
 const boxPatience = 2
 
 // passSignals passes on what this process is sent, until stop is called.
-func passSignals(received chan os.Signal, p *container.Process, t *boxTerminal) (stop func()) {
+func passSignals(p *container.Process, t *boxTerminal) (stop func()) {
+	received := make(chan os.Signal, 64)
 	signal.Notify(received)
 	done := make(chan struct{})
 	go func() {

@@ -17,16 +17,17 @@ func newKeepBoxCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return home.KeepDetached(args[0], boxStatus)
+			return home.KeepDetached(args[0], tellStart)
 		},
 	}
 }
 
-// boxStatus is tandem's exit status for an error.
-func boxStatus(err error) int {
+// tellStart is tandem's words and exit status for an error.
+func tellStart(err error) box.StartError {
+	err = boxError(err)
 	var failed *failedCommand
-	if errors.As(boxError(err), &failed) {
-		return int(failed.status)
+	if errors.As(err, &failed) {
+		return box.StartError{Status: int(failed.status), Text: err.Error()}
 	}
-	return statusFailed
+	return box.StartError{Status: statusFailed, Text: err.Error()}
 }

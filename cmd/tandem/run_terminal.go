@@ -20,15 +20,14 @@ import (
 type boxTerminal struct {
 	in      any // *os.File, of a user's terminal
 	out     io.Writer
-	wanted  bool
 	reads   bool
 	master  *os.File
 	restore *term.State // of the user's terminal, nil if it was not made raw
 	copied  chan struct{}
 }
 
-func newBoxTerminal(in io.Reader, out io.Writer, wanted, reads bool) *boxTerminal {
-	return &boxTerminal{in: in, out: out, wanted: wanted, reads: reads}
+func newBoxTerminal(in io.Reader, out io.Writer, reads bool) *boxTerminal {
+	return &boxTerminal{in: in, out: out, reads: reads}
 }
 
 // attach takes the master, before the command executes.

@@ -1,6 +1,8 @@
 package box
 
 import (
+	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,16 +57,16 @@ func (r *Record) config(n *boxNetwork) (*specs.Spec, error) {
 		Mounts: r.mounts(n.mounts), Linux: linux, Annotations: o.Labels,
 	}
 	if os.Geteuid() == 0 {
-		linux.CgroupsPath = "/" + cgroupName(r.ID)
+		linux.CgroupsPath = "/" + r.home.cgroupPrefix() + r.ID
 		return c, nil
 	}
 	return c, makeRootless(c)
 }
 
-// cgroupName begins with the name of whose it is: what a crash left can be told by it.
-func cgroupName(id string) string { return cgroupPrefix + id }
-
-const cgroupPrefix = "tandem-"
+// cgroupPrefix begins the names of the home's cgroups: what a crash left can be told by it, also from another home's.
+func (h *Home) cgroupPrefix() string {
+	return fmt.Sprintf("tandem-%08x-", crc32.ChecksumIEEE([]byte(h.Run)))
+}
 
 func namespaces(n *boxNetwork) []specs.LinuxNamespace {
 	list := []specs.LinuxNamespace{

@@ -93,8 +93,8 @@ func lastWords(path string) string {
 }
 
 // KeepDetached is the keeper's whole life: it takes the box over, starts it, tells so, logs what it writes, and puts down
-// its end. status tells the exit status that tandem would have for an error.
-func (h *Home) KeepDetached(id string, status func(error) int) error {
+// its end. tell says what tandem would say, and end with, for an error.
+func (h *Home) KeepDetached(id string, tell func(error) StartError) error {
 	ready := os.NewFile(readyFD, "ready")
 	if ready == nil {
 		return errors.New("box: nobody waits for this keeper")
@@ -106,9 +106,9 @@ func (h *Home) KeepDetached(id string, status func(error) int) error {
 	}
 	k, err := r.takeOver()
 	if err != nil {
-		text, _ := json.Marshal(StartError{status(err), err.Error()})
-		_, _ = ready.Write(text)
-		return err
+		text, encodeErr := json.Marshal(tell(err))
+		_, writeErr := ready.Write(text)
+		return errors.Join(err, encodeErr, writeErr)
 	}
 	if _, err := ready.WriteString("{}"); err != nil {
 		return err

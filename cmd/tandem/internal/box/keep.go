@@ -12,7 +12,6 @@ import (
 
 	"tandem/container"
 	"tandem/network"
-	"tandem/network/port"
 )
 
 func (r *Record) start(ctx context.Context, n *boxNetwork, t Streams) (*container.Process, error) {
@@ -35,6 +34,11 @@ func (r *Record) start(ctx context.Context, n *boxNetwork, t Streams) (*containe
 	if err != nil {
 		return nil, err
 	}
+	if r.Network != nil && t.Warn != nil {
+		for _, note := range r.Network.Notes {
+			t.Warn("%s", note)
+		}
+	}
 	r.PID, r.Started = p.PID(), time.Now().UTC()
 	if err := r.save(); err != nil {
 		_ = p.Signal(syscall.SIGKILL)
@@ -56,7 +60,7 @@ func (r *Record) Keep(ctx context.Context, p *container.Process) (Exit, error) {
 	if err != nil {
 		return Exit{}, err
 	}
-	exit := Exit{Status: exitStatus(status), OOMKilled: r.wasOOMKilled()}
+	exit := Exit{Status: ExitStatus(status), OOMKilled: r.wasOOMKilled()}
 	err = errors.Join(r.takeDown(ctx), r.putExit(exit))
 	if r.Options.Rootfs != "" || r.Options.Remove {
 		err = errors.Join(err, removeLayer(r))
@@ -67,8 +71,8 @@ func (r *Record) Keep(ctx context.Context, p *container.Process) (Exit, error) {
 	return exit, err
 }
 
-// exitStatus is as a shell has it.
-func exitStatus(s syscall.WaitStatus) int {
+// ExitStatus is how a process ended, as a shell has it.
+func ExitStatus(s syscall.WaitStatus) int {
 	if s.Signaled() {
 		return 128 + int(s.Signal())
 	}
@@ -94,21 +98,17 @@ func (r *Record) relayPorts(ctx context.Context) (stop func()) {
 	if a == nil || len(a.Sockets) == 0 {
 		return func() {}
 	}
-	relay := &port.Relay{Mappings: a.Ports, Sockets: a.Sockets}
-	for _, p := range a.Addresses {
-		relay.Box = append(relay.Box, p.Addr())
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = relay.Serve(ctx) // a relay that breaks leaves what comes from elsewhere, which the kernel carries
+		// A relay that breaks leaves what comes from elsewhere, which the kernel carries.
+		_ = a.Relay(ctx, a.Sockets, nil)
 	}()
 	return func() {
 		cancel()
 		<-done
-		port.CloseAll(a.Sockets)
-		a.Sockets = nil
+		a.CloseSockets()
 	}
 }
 

@@ -1,6 +1,7 @@
 package box
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -24,11 +25,14 @@ type boxNetwork struct {
 	pid      *int
 }
 
+// networkFolder is where the bridges of a home keep their leases.
+const networkFolder = "network"
+
 // hostFiles are the files in /etc that tell a box who it is and whom to ask for others.
 var hostFiles = []string{"hosts", "hostname", "resolv.conf"}
 
 // planNetwork works out what the box's network takes. It changes nothing.
-func (r *Record) planNetwork() (*boxNetwork, error) {
+func (r *Record) planNetwork(ctx context.Context) (*boxNetwork, error) {
 	o := &r.Options
 	n := &boxNetwork{mode: o.mode(os.Geteuid() == 0), hostname: o.Hostname, record: r}
 	from := r // whose files the box has
@@ -48,17 +52,16 @@ func (r *Record) planNetwork() (*boxNetwork, error) {
 			return nil, fmt.Errorf("--network %v: %w, but %s", n.mode, ErrStopped, s)
 		}
 		n.path = fmt.Sprintf("/proc/%d/ns/net", other.PID)
-		n.hostname, from = other.hostname(), other
+		if n.hostname, err = other.hostname(); err != nil {
+			return nil, fmt.Errorf("--network %v: %w", n.mode, err)
+		}
+		from = other
 	case network.ModeBridge:
-		setup, err := network.Prepare(network.Spec{
-			ID: r.ID, Mode: n.mode, State: filepath.Join(r.home.Run, "network"), NetNS: "/proc/PID/ns/net", OpenNetNS: n.open, Ports: o.Ports,
+		var err error
+		n.setup, err = network.Prepare(ctx, network.Spec{
+			ID: r.ID, Mode: n.mode, State: filepath.Join(r.home.Run, networkFolder), NetNS: "/proc/PID/ns/net", OpenNetNS: n.open, Ports: o.Ports,
 		})
-		switch {
-		case err == nil:
-			n.setup = setup
-		case errors.Is(err, errors.ErrUnsupported) && o.Network == nil && len(o.Ports) == 0:
-			n.mode = network.Mode{Kind: network.ModeNone} // nobody asked for it by name
-		default:
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -73,16 +76,17 @@ func (r *Record) planNetwork() (*boxNetwork, error) {
 	return n, nil
 }
 
-func (r *Record) hostname() string {
+// hostname is that of a box that runs.
+func (r *Record) hostname() (string, error) {
 	c, err := r.Container()
 	if err != nil {
-		return ""
+		return "", err
 	}
 	config, err := c.Config()
 	if err != nil {
-		return ""
+		return "", err
 	}
-	return config.Hostname
+	return config.Hostname, nil
 }
 
 func (n *boxNetwork) open() (*os.File, error) {

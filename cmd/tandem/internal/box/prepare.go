@@ -154,7 +154,7 @@ func (h *Home) Explain(ctx context.Context, o Options, progress image.Progress) 
 	if err := r.setCommand(); err != nil {
 		return nil, err
 	}
-	n, err := r.planNetwork()
+	n, err := r.planNetwork(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ type Streams struct {
 // Start carries the plans out. The process is this one's child, so that it can be waited for. If it fails, all but the
 // record is undone.
 func (r *Record) Start(ctx context.Context, t Streams) (*container.Process, error) {
-	n, err := r.planNetwork()
+	n, err := r.planNetwork(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -182,3 +182,6 @@ func freeName(wanted string, list []*Record) (string, error) {
 	}
 	return name, nil
 }
+
+// Folder is where the box's layer and log are.
+func (r *Record) Folder() string { return r.data("") }

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"tandem/cmd/tandem/internal/box"
+)
+
+func newExecCommand() *cobra.Command {
+	var (
+		o                   box.ExecOptions
+		env                 []string
+		interactive, detach bool
+	)
+	cmd := &cobra.Command{
+		Use:   "exec [flags] CONTAINER COMMAND [ARG...]",
+		Short: "Run one more command in a container that runs",
+		Long: "Runs a command in a container that runs: in its namespaces, its cgroup and its root file system, with its\n" +
+			"capabilities and its filter of system calls. Ends with the command's status, or 125 to 127, as tandem run.",
+		Example: "  tandem exec -it web sh\n  tandem exec -u www-data -w /www web ls -l",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return errors.New("exec: the command is missing\nSee 'tandem exec --help'")
+			}
+			return atLeastOne("container")(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := oneBox(args[0])
+			if err != nil {
+				return err
+			}
+			o.Command = args[1:]
+			if o.Env, err = parseEnv(env); err != nil {
+				return err
+			}
+			return boxError(execInBox(cmd, r, o, interactive, detach))
+		},
+	}
+	flags := cmd.Flags()
+	flags.SetInterspersed(false) // what follows the container is the command's
+	flags.BoolVarP(&interactive, "interactive", "i", false, "let the command read standard input")
+	flags.BoolVarP(&o.TTY, "tty", "t", false, "give the command a terminal")
+	flags.BoolVarP(&detach, "detach", "d", false, "leave it running; its output goes nowhere")
+	flags.StringArrayVarP(&env, "env", "e", nil, "`NAME=VALUE` for the environment, or NAME for this process's value")
+	flags.StringVarP(&o.User, "user", "u", "", "run as `USER[:GROUP]`, names or numbers of the container's own")
+	flags.StringVarP(&o.Workdir, "workdir", "w", "", "start in `DIR` of the container")
+	return cmd
+}
+
+func execInBox(cmd *cobra.Command, r *box.Record, o box.ExecOptions, interactive, detach bool) error {
+	if detach && (o.TTY || interactive) {
+		return errors.New("exec: --detach with --tty or --interactive: nobody would be there")
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	streams := box.Streams{Stdin: null, Stdout: null, Stderr: null, Warn: warnTo(cmd)}
+	t := newBoxTerminal(cmd.InOrStdin(), cmd.OutOrStdout(), interactive)
+	if !detach {
+		streams.Stdout, streams.Stderr, streams.Console = asFile(cmd.OutOrStdout()), asFile(cmd.ErrOrStderr()), t.attach
+		streams.ConsoleSize[0], streams.ConsoleSize[1] = terminalSize(cmd.InOrStdin())
+		if interactive {
+			streams.Stdin = asFile(cmd.InOrStdin())
+		}
+	}
+	p, err := r.Exec(context.WithoutCancel(cmd.Context()), o, streams)
+	if err != nil {
+		t.close()
+		return err
+	}
+	defer p.Release()
+	if detach {
+		return nil
+	}
+	stop := passSignals(p, t)
+	status, err := p.Wait()
+	stop()
+	t.close()
+	if err != nil {
+		return err
+	}
+	if s := box.ExitStatus(status); s != 0 {
+		return exitStatus(s)
+	}
+	return nil
+}

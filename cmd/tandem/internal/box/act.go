@@ -1,0 +1,106 @@
+package box
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/container"
+)
+
+// Signal sends a signal to the box's first process.
+func (r *Record) Signal(ctx context.Context, s syscall.Signal) error {
+	c, err := r.running()
+	if err == nil {
+		err = c.Signal(ctx, s, false)
+	}
+	if errors.Is(err, container.ErrNotRunning) {
+		err = fmt.Errorf("%w: %s", ErrStopped, r.Name)
+	}
+	return err
+}
+
+// Pause freezes the box's processes.
+func (r *Record) Pause(ctx context.Context) error {
+	c, err := r.running()
+	if err != nil {
+		return err
+	}
+	return c.Pause(ctx)
+}
+
+// Unpause lets them go on.
+func (r *Record) Unpause(ctx context.Context) error {
+	c, err := r.running()
+	if err != nil {
+		return err
+	}
+	return c.Resume(ctx)
+}
+
+// Stop asks the box to end by a signal, and kills it if it has not after the time, which is its own if it is negative. It
+// returns when the keeper is done. A box that does not run is stopped already.
+func (r *Record) Stop(ctx context.Context, s syscall.Signal, limit time.Duration) error {
+	switch r.Status() {
+	case Exited:
+		return r.Keeper.Wait(ctx)
+	case Dead:
+		return fmt.Errorf("container %s is dead, and nobody would put down its end: tandem rm -f %s", r.Name, r.Name)
+	}
+	if err := r.Signal(ctx, s); err != nil {
+		if errors.Is(err, ErrStopped) {
+			return r.Keeper.Wait(ctx)
+		}
+		return err
+	}
+	if r.Status() == Paused { // it gets the signal when it goes on
+		if err := r.Unpause(ctx); err != nil {
+			return err
+		}
+	}
+	if limit < 0 {
+		limit = time.Duration(r.Options.StopTimeout) * time.Second
+	}
+	timely, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := r.Keeper.Wait(timely); err == nil || ctx.Err() != nil {
+		return err
+	}
+	return r.kill(ctx)
+}
+
+// kill ends the box, and returns when its keeper is done.
+func (r *Record) kill(ctx context.Context) error {
+	err := r.Signal(ctx, unix.SIGKILL)
+	if err != nil && !errors.Is(err, ErrStopped) {
+		return err
+	}
+	if r.Status() == Paused {
+		if err := r.Unpause(ctx); err != nil {
+			return err
+		}
+	}
+	return r.Keeper.Wait(ctx)
+}
+
+// Remove removes a box that does not run; with force it is killed first.
+func (r *Record) Remove(ctx context.Context, force bool) error {
+	switch s := r.Status(); {
+	case s == Exited:
+	case s == Dead:
+	case !force:
+		return fmt.Errorf("%w: %s is %s; stop it first, or remove it with --force", ErrRunning, r.Name, s)
+	default:
+		if err := r.kill(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.Keeper.Wait(ctx); err != nil { // it may be about to tidy up itself
+		return err
+	}
+	return r.Discard()
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/spf13/cobra"
+
+	"tandem/cmd/tandem/internal/box"
+)
+
+func newPsCommand() *cobra.Command {
+	var all, quiet, full, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "ps [flags]",
+		Short: "List containers",
+		Long: "Lists the containers that run, with --all also those that have ended.\n" +
+			"A container is dead when the process that kept it was killed: its exit status is lost (see tandem system gc).",
+		Example: "  tandem ps -a\n  tandem ps -q | xargs -r tandem stop\n  tandem ps --json | jq -r '.[].name'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			home, err := box.Open()
+			if err != nil {
+				return err
+			}
+			list, listErr := home.List()
+			shown := []listed{}
+			for _, r := range list {
+				if s := r.Status(); all || s == box.Running || s == box.Paused || s == box.Created {
+					shown = append(shown, listed{r, s})
+				}
+			}
+			switch {
+			case asJSON:
+				err = printJSON(cmd.OutOrStdout(), shown)
+			case quiet:
+				for _, l := range shown {
+					fmt.Fprintln(cmd.OutOrStdout(), l.id(full))
+				}
+			default:
+				err = printBoxes(cmd.OutOrStdout(), shown, full)
+			}
+			if listErr != nil {
+				return listErr
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "those that have ended too")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print IDs alone")
+	cmd.Flags().BoolVar(&full, "no-trunc", false, "print IDs and commands in full")
+	addJSONFlag(cmd, &asJSON)
+	return cmd
+}
+
+// listed is a container, with what it was doing when it was listed.
+type listed struct {
+	*box.Record
+	status box.Status
+}
+
+// MarshalJSON is what programs read of a container.
+func (l listed) MarshalJSON() ([]byte, error) { return json.Marshal(l.fields()) }
+
+// plainRecord is a record whose fields stand among those of a struct that it is embedded in.
+type plainRecord box.Record
+
+type boxFields struct {
+	Status box.Status `json:"status"`
+	*plainRecord
+	Config *specs.Spec `json:"config,omitempty"`
+}
+
+func (l listed) fields() boxFields {
+	return boxFields{Status: l.status, plainRecord: (*plainRecord)(l.Record)}
+}
+
+func (l listed) id(full bool) string {
+	if full {
+		return l.ID
+	}
+	return box.ShortID(l.ID)
+}
+
+// commandWidth is how much of a command is shown.
+const commandWidth = 24
+
+func printBoxes(w io.Writer, list []listed, full bool) error {
+	table := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
+	fmt.Fprintln(table, "CONTAINER ID\tIMAGE\tCOMMAND\tCREATED\tSTATUS\tPORTS\tNAMES")
+	for _, l := range list {
+		image := l.Options.Image
+		if image == "" {
+			image = l.Options.Rootfs
+		}
+		command := fmt.Sprintf("%q", strings.Join(l.Command, " "))
+		if short := []rune(command); !full && len(short) > commandWidth {
+			command = string(short[:commandWidth-2]) + `…"`
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.id(full), image, command, ago(l.Created)+" ago", l.words(), l.ports(), l.Name)
+	}
+	return table.Flush()
+}
+
+func (l listed) words() string {
+	switch l.status {
+	case box.Running:
+		return "Up " + ago(l.Started)
+	case box.Paused:
+		return "Up " + ago(l.Started) + " (Paused)"
+	case box.Exited:
+		return fmt.Sprintf("Exited (%d) %s ago", l.Exit.Status, ago(l.Exit.Finished))
+	}
+	return strings.ToUpper(string(l.status[:1])) + string(l.status[1:])
+}
+
+func (l listed) ports() string {
+	var words []string
+	if l.Network != nil {
+		for _, p := range l.Network.Ports {
+			words = append(words, p.String())
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// ago is a time span in its largest unit.
+func ago(t time.Time) string {
+	d := time.Since(t)
+	for _, u := range []struct {
+		name string
+		unit time.Duration
+	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}, {"second", time.Second}} {
+		if n := int(d / u.unit); n > 1 {
+			return fmt.Sprintf("%d %ss", n, u.name)
+		} else if n == 1 {
+			return "1 " + u.name
+		}
+	}
+	return "a moment"
+}
