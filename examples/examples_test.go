@@ -29,6 +29,7 @@ var needs = map[string][]*testenv.Requirement{
 	"06-eventfd":      {testenv.KVM},
 	"07-namespaces":   {testenv.Root, testenv.MountNS, testenv.NetNS, testenv.UserNS},
 	"08-veth":         {testenv.Root, testenv.NetNS},
+	"09-cgroups":      {testenv.Root, testenv.Busybox},
 }
 
 func lessons(t *testing.T) []string {
@@ -51,18 +52,38 @@ func TestLessonsPrintWhatTheirReadmeSays(t *testing.T) {
 				t.Fatal("nobody said what this lesson needs")
 			}
 			testenv.Need(t, append(need, testenv.GoToolchain)...)
-			got := strings.Split(strings.TrimSuffix(runLesson(t, name), "\n"), "\n")
-			want := promised(t, name)
-			for i := range max(len(got), len(want)) {
-				switch {
-				case i >= len(got):
-					t.Errorf("line %d is missing: %s", i+1, want[i])
-				case i >= len(want):
-					t.Errorf("line %d is more than README.md says: %s", i+1, got[i])
-				case !pattern(want[i]).MatchString(got[i]):
-					t.Errorf("line %d is\n%s\nREADME.md says\n%s", i+1, got[i], want[i])
-				}
+			comparePromised(t, name, runLesson(t, name))
+		})
+	}
+}
+
+func comparePromised(t *testing.T, name, printed string) {
+	t.Helper()
+	got := strings.Split(strings.TrimSuffix(printed, "\n"), "\n")
+	want := promised(t, name)
+	for i := range max(len(got), len(want)) {
+		switch {
+		case i >= len(got):
+			t.Errorf("line %d is missing: %s", i+1, want[i])
+		case i >= len(want):
+			t.Errorf("line %d is more than README.md says: %s", i+1, got[i])
+		case !pattern(want[i]).MatchString(got[i]):
+			t.Errorf("line %d is\n%s\nREADME.md says\n%s", i+1, got[i], want[i])
+		}
+	}
+}
+
+// TestCgroupLessonsWithEitherVersion is for the version that this host does not
+// have: another does.
+func TestCgroupLessonsWithEitherVersion(t *testing.T) {
+	for version, need := range map[string]*testenv.Requirement{"1": testenv.Cgroup1, "2": testenv.Cgroup2} {
+		t.Run(version, func(t *testing.T) {
+			testenv.Need(t, need, testenv.Root, testenv.Busybox, testenv.GoToolchain)
+			got := runLesson(t, "09-cgroups")
+			if want := "cgroup version " + version + ": "; !strings.HasPrefix(got, want) {
+				t.Errorf("the lesson does not begin with %q:\n%s", want, got)
 			}
+			comparePromised(t, "09-cgroups", got)
 		})
 	}
 }
