@@ -1,3 +1,71 @@
 package image
 
-func helperMain() bool { return false }
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// helperVariable has this test binary do something as a process of its own: a word and the root of the store.
+const helperVariable = "TANDEM_IMAGE_HELPER"
+
+// helperMain is that process.
+func helperMain() bool {
+	word, root, ok := strings.Cut(os.Getenv(helperVariable), " ")
+	if !ok {
+		return false
+	}
+	if err := help(word, root); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return true
+}
+
+func help(word, root string) error {
+	s, err := Open(root)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	switch word {
+	case "import": // an archive on stdin
+		_, err := s.Import(ctx, os.Stdin, ImportOptions{Name: "helped"})
+		return err
+	case "churn": // add and remove the same images over and over, and look at them in between
+		for i := range 8 {
+			name := fmt.Sprintf("churn:%d-%d", os.Getpid(), i)
+			if _, err := s.ImportPath(ctx, os.Getenv("ARCHIVE"), ImportOptions{Name: name}); err != nil {
+				return err
+			}
+			lease, err := s.Acquire(ctx, fmt.Sprintf("c%d", os.Getpid()), name, nil)
+			if err != nil {
+				return err
+			}
+			if _, err := s.Remove(name, true); err != nil {
+				return err
+			}
+			for _, dir := range lease.Lower {
+				if _, err := os.ReadDir(dir); err != nil {
+					return fmt.Errorf("a leased layer: %w", err)
+				}
+			}
+			if err := s.Release(lease.Owner); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("no such word: %q", word)
+}
+
+func helper(t testing.TB, word string, s *Store, env ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), append(env, helperVariable+"="+word+" "+strings.TrimSuffix(s.dir, "/images"))...)
+	cmd.Stderr = os.Stderr
+	return cmd
+}

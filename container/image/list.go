@@ -152,7 +152,7 @@ var hexPattern = regexp.MustCompile(`^(sha256:|sha512:)?[0-9a-f]{4,128}$`)
 
 // find gives the entry of the index that ref means. A name goes before an ID, as with docker.
 func (s *Store) find(index ocispec.Index, ref string) (ocispec.Descriptor, error) {
-	if !strings.HasPrefix(ref, "sha256:") && !strings.HasPrefix(ref, "sha512:") {
+	if !idPattern.MatchString(ref) && !strings.HasPrefix(ref, "sha256:") && !strings.HasPrefix(ref, "sha512:") {
 		r, err := ParseReference(ref)
 		if err != nil {
 			return ocispec.Descriptor{}, err

@@ -205,3 +205,27 @@ func namesOf(images []Image) []string {
 	slices.Sort(names)
 	return names
 }
+
+// archiveWithMode has one folder of a mode and owner.
+func archiveWithMode(t testing.TB, name string, mode int64, uid int) []byte {
+	t.Helper()
+	return packHeader(t, tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: mode, Uid: uid, ModTime: noon})
+}
+
+func archiveWithDevice(t testing.TB) []byte {
+	t.Helper()
+	return packHeader(t, tar.Header{Typeflag: tar.TypeChar, Name: "dev/null", Devmajor: 1, Devminor: 3, Mode: 0o666})
+}
+
+func packHeader(t testing.TB, h tar.Header) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.WriteHeader(&h); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}

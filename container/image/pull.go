@@ -112,10 +112,7 @@ func (r *origin) fetch(ctx context.Context, d ocispec.Descriptor) error {
 		}
 		r.p.add(-n)
 	}
-	if err != nil {
-		return fmt.Errorf("blob %s: %w", d.Digest, err)
-	}
-	return nil
+	return err
 }
 
 func (r *origin) fetchBlob(ctx context.Context, target name.Digest, d ocispec.Descriptor) (n int64, err error) {

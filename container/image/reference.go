@@ -1,6 +1,7 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -29,6 +30,7 @@ type Reference struct {
 var (
 	registryPattern   = regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?$`)
 	repositoryPattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$`)
+	idPattern         = regexp.MustCompile(`^((sha256:)?[0-9a-f]{64}|sha512:[0-9a-f]{128})$`)
 	tagPattern        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}$`)
 )
 
@@ -45,6 +47,9 @@ func ParseReference(s string) (Reference, error) {
 
 func parseReference(s string) (Reference, error) {
 	var r Reference
+	if idPattern.MatchString(s) {
+		return Reference{}, errors.New("it is an ID, and not a name")
+	}
 	rest, sum, found := strings.Cut(s, "@")
 	if found {
 		r.Digest = digest.Digest(sum)
@@ -63,7 +68,7 @@ func parseReference(s string) (Reference, error) {
 		r.Tag = defaultTag
 	}
 	first, path, found := strings.Cut(rest, "/")
-	if found && (first == localRegistry || strings.ContainsAny(first, ".:") || strings.ToLower(first) != first) {
+	if found && (first == localRegistry || strings.ContainsAny(first, ".:")) {
 		r.Registry, r.Repository = first, path
 	} else {
 		r.Registry, r.Repository = defaultRegistry, rest

@@ -86,11 +86,11 @@ func explain(err error) error {
 			return fmt.Errorf("%w: %w", ErrDenied, err)
 		}
 	}
-	switch said.StatusCode {
-	case http.StatusNotFound:
-		return fmt.Errorf("%w in the registry: %w", ErrNotFound, err)
-	case http.StatusUnauthorized, http.StatusForbidden:
+	switch {
+	case said.StatusCode == http.StatusUnauthorized, said.StatusCode == http.StatusForbidden:
 		return fmt.Errorf("%w: %w", ErrDenied, err)
+	case said.StatusCode == http.StatusNotFound && said.Request != nil && strings.Contains(said.Request.URL.Path, "/manifests/"):
+		return fmt.Errorf("%w in the registry: %w", ErrNotFound, err)
 	}
 	return err
 }
