@@ -6,6 +6,7 @@ var (
 	NetNS      = requirement("netns", checkNetNS)
 	MountNS    = requirement("mountns", checkMountNS)
 	UserNS     = requirement("userns", checkUserNS)
+	IDMap      = requirement("idmap", checkIDMap)
 	Cgroup1    = requirement("cgroup1", checkCgroup1)
 	Cgroup2    = requirement("cgroup2", checkCgroup2)
 	Overlay    = requirement("overlay", checkFilesystem("overlay"))
