@@ -221,6 +221,7 @@ func TestRemount(t *testing.T) {
 }
 
 func TestIDMap(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.IDMap)
 	root := busybox(t)
 	folder := t.TempDir()
 	write(t, folder+"/file", "")

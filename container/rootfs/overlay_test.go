@@ -125,8 +125,14 @@ func TestManyLayers(t *testing.T) {
 	o := layered(t, 499, "l")
 	spec := own(t.TempDir(), proc)
 	spec.Overlay = o
-	text := box{spec: spec, namespaces: newAll, script: "cat /top; ls / | grep -c layer"}.must(t)
-	hasLines(t, text, "0", "499")
+	text, err := box{spec: spec, namespaces: newAll, script: "cat /top; ls / | grep -c layer"}.run(t)
+	if errors.Is(err, unix.E2BIG) && strings.Contains(err.Error(), "bytes of options for 500 layers") {
+		t.Log("a kernel before 6.7:", err)
+	} else if err != nil {
+		t.Error(err)
+	} else {
+		hasLines(t, text, "0", "499")
+	}
 
 	o.Lower = append(o.Lower, o.Lower[0])
 	if _, err := New(spec); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "500 at most") || !strings.Contains(err.Error(), "unpack some of them into one") {

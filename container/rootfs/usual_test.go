@@ -1,11 +1,14 @@
 package rootfs
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"tandem/container/child"
 )
 
 const newAll = unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
@@ -79,19 +82,42 @@ func TestUsual(t *testing.T) {
 	}
 }
 
-// The same with the host's / out of reach by chroot.
+// The same with the host's / out of reach by chroot. In a user namespace the host's /proc can't be unmounted, but covered.
 func TestNoPivot(t *testing.T) {
 	root := busybox(t)
-	spec := own(root, usual()...)
-	spec.NoPivot = true
-	text := box{
-		spec: spec, namespaces: newAll,
-		script: "ls /; cat /proc/self/mountinfo; cat /proc/1/comm",
-	}.must(t)
-	hasLines(t, text, "bin", "dev", "proc", "sys", "cat")
-	hasMount(t, text, "/proc", " - proc ")
-	if strings.Contains(text, "\netc\n") {
-		t.Errorf("the host's files show:\n%s", text)
+	for _, user := range []uint64{0, unix.CLONE_NEWUSER} {
+		spec := own(root, usual()...)
+		spec.NoPivot, spec.UserNS, spec.Rootless = true, user != 0, user != 0
+		text := box{
+			spec: spec, namespaces: newAll | user, maps: [2]string{"0 0 1\n", "0 0 1\n"},
+			script: "ls /; cat /proc/self/mountinfo; cat /proc/1/comm",
+		}.must(t)
+		hasLines(t, text, "bin", "dev", "proc", "sys", "cat")
+		hasMount(t, text, "/proc", " - proc ")
+		if strings.Contains(text, "\netc\n") {
+			t.Errorf("the host's files show:\n%s", text)
+		}
+	}
+}
+
+// What the host has in /proc and /sys is gone, also for who gets out of the chroot.
+func TestNoPivotHides(t *testing.T) {
+	root := busybox(t)
+	for _, user := range []uint64{0, unix.CLONE_NEWUSER} {
+		spec := own(root, usual()...)
+		spec.NoPivot, spec.UserNS, spec.Rootless = true, user != 0, user != 0
+		x := box{spec: spec, namespaces: newAll | user, maps: [2]string{"0 0 1\n", "0 0 1\n"}, script: ":"}
+		var host child.Reg
+		x.before = func(p *child.Program, _ *Build) {
+			_, host = p.Openat2(child.AtCwd, "/", unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY}, "kept by the test")
+		}
+		x.after = func(p *child.Program, _ *Build) {
+			p.Openat2(child.From("dir", host), "etc", unix.OpenHow{Flags: unix.O_PATH}, "it is the host's root")
+			p.Openat2(child.From("dir", host), "proc/self", unix.OpenHow{Flags: unix.O_PATH}, "and this must not be there")
+		}
+		if _, err := x.run(t); !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), "proc/self") {
+			t.Errorf("the host's /proc: %v, want %v", err, unix.ENOENT)
+		}
 	}
 }
 
