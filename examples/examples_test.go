@@ -30,6 +30,7 @@ var needs = map[string][]*testenv.Requirement{
 	"07-namespaces":   {testenv.Root, testenv.MountNS, testenv.NetNS, testenv.UserNS},
 	"08-veth":         {testenv.Root, testenv.NetNS},
 	"09-cgroups":      {testenv.Root, testenv.Busybox},
+	"10-overlay":      {testenv.Root, testenv.MountNS, testenv.Overlay},
 }
 
 func lessons(t *testing.T) []string {
