@@ -12,7 +12,7 @@ import (
 const (
 	minMTU     = 68    // RFC 791, 3.2
 	minMTU6    = 1280  // RFC 8200, 5
-	maxMTU     = 65535 // ETH_MAX_MTU
+	maxMTU     = 65521 // ETH_MAX_MTU, less an Ethernet header: the most that a tap takes
 	maxQueues  = 256   // MAX_TAP_QUEUES
 	defaultMTU = 1500
 )

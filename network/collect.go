@@ -107,13 +107,9 @@ func (sp *space) bridges() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := sp.netlink()
+	links, err := sp.links()
 	if err != nil {
 		return nil, err
-	}
-	links, err := h.LinkList()
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return nil, fmt.Errorf("list links: %w", err)
 	}
 	for _, l := range links {
 		if isBridge(l) {
@@ -134,7 +130,8 @@ func (sp *space) bridges() ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// leftovers are those of one bridge.
+// leftovers are those of one bridge. Where the bridge is somebody else's, or has its leases elsewhere, so may be all that
+// looks like a leftover of it, but for what is leased here.
 func (sp *space) leftovers(n *lease.Network, alive func(string) bool) ([]Leftover, error) {
 	var found []Leftover
 	inUse := false
@@ -151,16 +148,16 @@ func (sp *space) leftovers(n *lease.Network, alive func(string) bool) ([]Leftove
 		name := fmt.Sprint(n.Address4(l.Number).Addr())
 		found = append(found, Leftover{Kind: "lease", Name: name, Bridge: n.Bridge, ID: l.ID, Why: why})
 	}
+	bridge, err := sp.link(n.Bridge)
+	if err != nil || bridge != nil && !sp.ownBridge(bridge) {
+		return found, err
+	}
 	links, err := sp.strayLinks(n)
-	if err != nil {
-		return nil, err
+	if err != nil || inUse {
+		return append(found, links...), err
 	}
-	found = append(found, links...)
-	if inUse {
-		return found, nil
-	}
-	shared, err := sp.strayNetwork(n.Bridge)
-	return append(found, shared...), err
+	shared, err := sp.strayNetwork(n, bridge, links)
+	return slices.Concat(found, links, shared), err
 }
 
 // dead tells how it is known that nobody needs a lease; it is "" if somebody may.
@@ -185,13 +182,9 @@ func (sp *space) dead(l *lease.Lease, alive func(string) bool) (why string, err 
 
 // strayLinks are links of boxes without a lease.
 func (sp *space) strayLinks(n *lease.Network) ([]Leftover, error) {
-	h, err := sp.netlink()
+	links, err := sp.links()
 	if err != nil {
 		return nil, err
-	}
-	links, err := h.LinkList()
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return nil, fmt.Errorf("list links: %w", err)
 	}
 	var found []Leftover
 	for _, link := range links {
@@ -205,28 +198,32 @@ func (sp *space) strayLinks(n *lease.Network) ([]Leftover, error) {
 	return found, nil
 }
 
-// strayNetwork is what is left of a bridge that no box is on. Where a bridge of the name is there that has its leases
-// elsewhere, or is somebody else's, the rules may be its own.
-func (sp *space) strayNetwork(bridge string) ([]Leftover, error) {
+// strayNetwork is what is left of a bridge that no box is on: the bridge, unless more is plugged into it than stray
+// links, and its rules.
+func (sp *space) strayNetwork(n *lease.Network, bridge netlink.Link, stray []Leftover) ([]Leftover, error) {
 	const why = "no box is on the bridge"
 	var found []Leftover
-	link, err := sp.link(bridge)
-	if err != nil {
-		return nil, err
-	}
-	if link != nil {
-		if !sp.ownBridge(link) {
-			return nil, nil
+	if bridge != nil {
+		plugged, err := sp.plugged(bridge)
+		if err != nil {
+			return nil, err
 		}
-		found = append(found, Leftover{Kind: "bridge", Name: bridge, Bridge: bridge, Why: why})
+		for _, l := range plugged {
+			name := l.Attrs().Name
+			leased := slices.ContainsFunc(n.Leases, func(l lease.Lease) bool { return l.Link == name })
+			if !leased && !slices.ContainsFunc(stray, func(s Leftover) bool { return s.Name == name }) {
+				return nil, nil
+			}
+		}
+		found = append(found, Leftover{Kind: "bridge", Name: n.Bridge, Bridge: n.Bridge, Why: why})
 	}
 	fw, err := sp.firewall()
 	if err != nil {
 		return nil, err
 	}
-	has, err := fw.Has(bridge)
+	has, err := fw.Has(n.Bridge)
 	if err == nil && has {
-		found = append(found, Leftover{Kind: "table", Name: "inet " + bridge, Bridge: bridge, Why: why})
+		found = append(found, Leftover{Kind: "table", Name: "inet " + n.Bridge, Bridge: n.Bridge, Why: why})
 	}
 	return found, err
 }

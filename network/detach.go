@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 
@@ -42,17 +43,23 @@ func (sp *space) update(ctx context.Context, bridge string, change func(*lease.N
 // detach takes down what belongs to a box, and with the last one the network. It finds nothing strange in what is gone
 // already. It works under the lock of the leases, and what it does to them counts only if all of it went well: what is
 // left then is still leased, and so will be found.
+//
+// Where the bridge is somebody else's, or has its leases elsewhere, so may be all that bears the box's name.
 func (sp *space) detach(n *lease.Network, id string) error {
-	for _, kind := range []string{vethKind, tapKind} { // without a lease, it may be either
-		if err := sp.deleteLink(linkName(kind, n.Bridge, id)); err != nil {
-			return err
-		}
-	}
 	own := lease.Lease{}
 	if l := n.Lease(id); l != nil {
 		own = *l
 	}
 	n.Release(id)
+	bridge, err := sp.link(n.Bridge)
+	if err != nil || bridge != nil && !sp.ownBridge(bridge) {
+		return err
+	}
+	for _, kind := range []string{vethKind, tapKind} { // without a lease, it may be either
+		if err := sp.deleteLink(linkName(kind, n.Bridge, id)); err != nil {
+			return err
+		}
+	}
 	if len(n.Leases) == 0 {
 		if err := sp.removeNetwork(n.Bridge); err != nil {
 			return err
@@ -73,15 +80,20 @@ func (sp *space) detach(n *lease.Network, id string) error {
 	return firewall.ForgetUDP(ns, own.Ports)
 }
 
-// removeNetwork removes what boxes of a bridge share. Where a bridge of the name is there that is somebody else's, or has
-// its leases elsewhere, it removes nothing.
+// removeNetwork removes what boxes of a bridge share, unless that is not ours. A bridge that something is plugged into
+// stays, with its rules: it may be that leases were lost and boxes are alive, or that somebody uses the bridge who has
+// none.
 func (sp *space) removeNetwork(bridge string) error {
 	link, err := sp.link(bridge)
 	if err != nil || link != nil && !sp.ownBridge(link) {
 		return err
 	}
 	if link != nil {
-		if err := sp.removeEmptyBridge(link); err != nil {
+		plugged, err := sp.plugged(link)
+		if err != nil || len(plugged) > 0 {
+			return err
+		}
+		if err := sp.deleteLink(bridge); err != nil {
 			return err
 		}
 	}
@@ -92,22 +104,13 @@ func (sp *space) removeNetwork(bridge string) error {
 	return errors.Join(fw.Remove(bridge), fw.Revoke(bridge))
 }
 
-// removeEmptyBridge removes a bridge that no link is plugged into. One that has links is left, for it may be that leases
-// were lost and boxes are alive.
-func (sp *space) removeEmptyBridge(bridge netlink.Link) error {
-	h, err := sp.netlink()
+// plugged lists the links that are plugged into a bridge.
+func (sp *space) plugged(bridge netlink.Link) ([]netlink.Link, error) {
+	links, err := sp.links()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	links, err := h.LinkList()
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return fmt.Errorf("list links: %w", err)
-	}
-	for _, l := range links {
-		if l.Attrs().MasterIndex == bridge.Attrs().Index {
-			return fmt.Errorf("bridge %s has no leases, but link %s (alias %q) is plugged into it: remove that first",
-				bridge.Attrs().Name, l.Attrs().Name, l.Attrs().Alias)
-		}
-	}
-	return sp.deleteLink(bridge.Attrs().Name)
+	return slices.DeleteFunc(links, func(l netlink.Link) bool {
+		return l.Attrs().MasterIndex != bridge.Attrs().Index
+	}), nil
 }

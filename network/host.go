@@ -105,6 +105,20 @@ func (s *space) link(name string) (netlink.Link, error) {
 	return link, err
 }
 
+// links lists all links.
+func (s *space) links() ([]netlink.Link, error) {
+	h, err := s.netlink()
+	if err != nil {
+		return nil, err
+	}
+	// A list that changed while it was read has what was there all the time.
+	links, err := h.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	return links, nil
+}
+
 // onLink calls f with a link that has to be there.
 func (s *space) onLink(name string, f func(*netlink.Handle, netlink.Link) error) error {
 	link, err := s.link(name)

@@ -33,7 +33,7 @@ type Spec struct {
 	NetNS string
 	// OpenNetNS, if not nil, opens the namespace when its step comes; NetNS then is for the eye alone. It serves a
 	// caller whose process is started by an earlier step.
-	OpenNetNS func() (*os.File, error)
+	OpenNetNS func() (*os.File, error) `json:"-"`
 	// Interface is the link's name in the container, DefaultInterface if empty.
 	Interface string
 	// Tap, if not nil, asks for a tap instead of a veth pair; there is no NetNS then.

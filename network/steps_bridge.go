@@ -183,13 +183,24 @@ func (s *Setup) makeBridge() error {
 			if len(n.Leases) > 1 {
 				return nil
 			}
-			// It was left by a box that was killed. Its addresses may be others.
-			if err := s.host.removeEmptyBridge(link); err != nil {
+			// It was left by a box that was killed, and may have other addresses. What is plugged into it would be
+			// cut off.
+			plugged, err := s.host.plugged(link)
+			if err != nil {
+				return err
+			}
+			if len(plugged) > 0 {
+				other := plugged[0].Attrs()
+				return fmt.Errorf("bridge %s has no leases, but link %s (alias %q) is plugged into it: remove that first",
+					n.Bridge, other.Name, other.Alias)
+			}
+			if err := s.host.deleteLink(n.Bridge); err != nil {
 				return err
 			}
 		}
+		// A bridge follows the smallest MTU of its ports, until it is set to another than it has.
 		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.MTU, attrs.HardwareAddr = n.Bridge, n.MTU, bridgeMAC(n)
+		attrs.Name, attrs.MTU, attrs.HardwareAddr = n.Bridge, n.MTU+1, bridgeMAC(n)
 		h, err := s.host.netlink()
 		if err != nil {
 			return err
@@ -197,6 +208,9 @@ func (s *Setup) makeBridge() error {
 		made := &netlink.Bridge{LinkAttrs: attrs}
 		if err := h.LinkAdd(made); err != nil {
 			return err
+		}
+		if err := h.LinkSetMTU(made, n.MTU); err != nil {
+			return fmt.Errorf("mtu %d: %w", n.MTU, err)
 		}
 		return h.LinkSetAlias(made, bridgeAlias(s.spec.State))
 	})

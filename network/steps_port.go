@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/vishvananda/netlink"
+
 	"tandem/internal/plan"
 	"tandem/network/firewall"
 	"tandem/network/lease"
@@ -14,6 +16,11 @@ import (
 // portSteps publish ports.
 func (s *Setup) portSteps() []plan.Step {
 	return []plan.Step{
+		{
+			Op: "RTM_SETLINK", Object: s.lease.Link, Args: []plan.Arg{plan.A("hairpin", "where net.bridge.bridge-nf-call-* are on")},
+			Why: "where br_netfilter turns around what a box sends to its own published port, the bridge has to send it back",
+			Do:  s.setHairpin,
+		},
 		{
 			Op: "bind, listen", Object: "published ports",
 			Args: []plan.Arg{plan.A("ports", later(func() string { return fmt.Sprint(s.attachment.Ports) }))},
@@ -44,6 +51,21 @@ func (s *Setup) portSteps() []plan.Step {
 			},
 		},
 	}
+}
+
+// setHairpin lets the bridge send a frame back to the port that it came from. Without br_netfilter, a packet for a
+// published port goes up to the host, and comes to the bridge anew. With it, the rules are applied in the bridge, which
+// then has a frame from a port to the same port. Not more often than needed: with hairpin on, a box hears its own
+// broadcasts.
+func (s *Setup) setHairpin() error {
+	for _, name := range []string{"iptables", "ip6tables"} {
+		if value, err := s.host.sysctl("net/bridge/bridge-nf-call-" + name); err == nil && value != "0" {
+			return s.host.onLink(s.lease.Link, func(h *netlink.Handle, link netlink.Link) error {
+				return h.LinkSetHairpin(link, true)
+			})
+		}
+	}
+	return nil
 }
 
 // holdPorts takes the ports under the lock, one mapping after the other, so that those of one box don't meet either.
