@@ -112,7 +112,7 @@ func CompileDevices(rules []specs.LinuxDeviceCgroup) (Devices, error) {
 		}
 		kinds := []DeviceType{e.kind}
 		if e.kind == 0 {
-			kinds = []DeviceType{CharDevice, BlockDevice}
+			kinds = []DeviceType{BlockDevice, CharDevice}
 		}
 		for _, e.kind = range kinds {
 			if err := d.apply(e, r.Allow); err != nil {
@@ -120,7 +120,6 @@ func CompileDevices(rules []specs.LinuxDeviceCgroup) (Devices, error) {
 			}
 		}
 	}
-	d.sort()
 	return d, nil
 }
 
@@ -235,16 +234,16 @@ func (e exception) String() string {
 	return fmt.Sprintf("%c %s:%s %s", e.kind, number(e.major), number(e.minor), e.access)
 }
 
-// sort puts exceptions into one order: it makes no difference to the kernel, and states can be compared.
-func (d *Devices) sort() {
-	slices.SortFunc(d.exceptions, func(a, b exception) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.major, b.major), cmp.Compare(a.minor, b.minor))
-	})
+// Equal tells whether both say the same. The order of exceptions makes no difference to the kernel. It is kept
+// nevertheless: who reads devices.list finds the rules in the order in which they were given.
+func (d Devices) Equal(o Devices) bool {
+	return d.allow == o.allow && slices.Equal(d.sorted(), o.sorted())
 }
 
-// Equal tells whether both say the same.
-func (d Devices) Equal(o Devices) bool {
-	return d.allow == o.allow && slices.Equal(d.exceptions, o.exceptions)
+func (d Devices) sorted() []exception {
+	return slices.SortedFunc(slices.Values(d.exceptions), func(a, b exception) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.major, b.major), cmp.Compare(a.minor, b.minor))
+	})
 }
 
 // Evaluate is the kernel's verdict (devcgroup_legacy_check_permission in security/device_cgroup.c, and that of the
@@ -297,6 +296,5 @@ func parseDeviceList(text []byte) (Devices, error) {
 		}
 		d.add(e)
 	}
-	d.sort()
 	return d, nil
 }
