@@ -417,7 +417,7 @@ func TestFailures(t *testing.T) {
 		"mount":    {func(c *specs.Spec) { c.Mounts = append(c.Mounts, specs.Mount{Destination: "/tmp", Type: "frobfs"}) }, unix.ENODEV},
 		"rlimit":   {func(c *specs.Spec) { c.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_FROB"}} }, ErrInvalid},
 		"no root":  {func(c *specs.Spec) { c.Root.Path = "/no/such/root" }, unix.ENOENT},
-		"apparmor": {func(c *specs.Spec) { c.Process.ApparmorProfile = "x" }, ErrNotSupported},
+		"apparmor": {func(c *specs.Spec) { c.Process.ApparmorProfile = "no-such-profile" }, appArmorError()},
 	} {
 		s := b.spec("true")
 		test.change(s.Config)
@@ -440,6 +440,14 @@ func TestFailures(t *testing.T) {
 		}
 		b.nothingLeft(s)
 	}
+}
+
+// appArmorError is what a profile gives that nobody has loaded.
+func appArmorError() error {
+	if haveAppArmor() {
+		return unix.ENOENT
+	}
+	return ErrNotSupported
 }
 
 func numbered(p *plan.Plan) []plan.Step {

@@ -118,6 +118,7 @@ func (x *process) scheduling(p *child.Program) {
 // CAP_SYS_ADMIN, or a parent who takes the listener, cannot wait so long: it comes before the rights go, and after all
 // that a profile may well refuse (getcwd, faccessat2, close_range).
 func (x *process) late(p *child.Program, preserve int, find func() *child.Found) *child.Found {
+	x.label(p)
 	x.caps.dropBounding(p)
 	cwd := path.Clean(x.Cwd)
 	p.Phase("go to %s", cwd)
