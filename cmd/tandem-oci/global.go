@@ -72,7 +72,7 @@ func (g *global) engine() (*container.Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--root: %w", err)
 	}
-	return &container.Engine{Root: root}, nil
+	return &container.Engine{Root: root, Warn: g.log.warningf}, nil
 }
 
 // defaultRoot is a folder on a tmpfs, as the state must not outlive the machine's run. Root in a user namespace is a
