@@ -2,6 +2,9 @@ package rootfs
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -165,4 +168,51 @@ func TestHostSys(t *testing.T) {
 		}
 	}
 	hasLines(t, text, "/sys/kernel")
+}
+
+// Once all is done the child holds nothing open of what it has worked with: neither the host's folders nor the container's.
+// Another process of the container, if there was one, could reach it through /proc/PID/fd (CVE-2016-9962).
+func TestNothingStaysOpen(t *testing.T) {
+	root, folder := busybox(t), t.TempDir()
+	write(t, root+"/full/file", "")
+	for _, user := range []uint64{0, unix.CLONE_NEWUSER} {
+		spec := own(root, usual(bind(folder, "/deep/er/place", "rshared"), tmpfs("/full", "tmpcopyup", "ro"), bind("/dev/null", "/new/file"), cgroupMount)...)
+		spec.UserNS, spec.Rootless = user != 0, user != 0
+		spec.Masked, spec.ReadonlyAt = []string{"/proc/keys", "/sys/firmware", "/missing"}, []string{"/proc/sys", "/missing"}
+		spec.Sysctl = map[string]string{"net.ipv4.ip_forward": "1"}
+		spec.Propagation, spec.Readonly = "rshared", true
+		spec.Devices = []specs.LinuxDevice{{Path: "/dev/a/b/null", Type: "c", Major: 1, Minor: 3}}
+		if user != 0 {
+			spec.Devices = nil // the host has none of that name
+		}
+		x := box{spec: spec, namespaces: newAll | user, maps: [2]string{"0 0 1\n", "0 0 1\n"}, script: ":"}
+		x.before = func(p *child.Program, b *Build) {
+			master, slave, _ := b.Pty(p)
+			b.Console(p, slave)
+			p.Close(slave)
+			p.Close(master)
+		}
+		x.after = func(p *child.Program, _ *Build) { p.Sync("done", "") }
+		x.at = func(name string, process *child.Process) {
+			if name != "done" {
+				return
+			}
+			fds := filepath.Join("/proc", strconv.Itoa(process.PID), "fd")
+			entries, err := os.ReadDir(fds)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, e := range entries {
+				link, err := os.Readlink(filepath.Join(fds, e.Name()))
+				if err != nil {
+					t.Error(err)
+				}
+				if fd, _ := strconv.Atoi(e.Name()); fd > 2 && !strings.HasPrefix(link, "pipe:") && !strings.HasPrefix(link, "socket:") &&
+					!strings.Contains(link, "tandem-stub") {
+					t.Errorf("open at the end: %s -> %s", e.Name(), link)
+				}
+			}
+		}
+		x.must(t)
+	}
 }
