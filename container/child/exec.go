@@ -47,6 +47,7 @@ func (p *Program) FindFile(path string, c Command) *Found { return p.find([]stri
 
 func (p *Program) find(candidates []string, c Command) *Found {
 	f := &Found{command: c}
+	p.Phase("look for %s", c.Args[0])
 	// argv of the stub: the path, then the command's own argv.
 	f.argv = p.vector("argument", 1, c.Args)
 	f.envp = p.vector("environment", 0, c.Env)
