@@ -35,7 +35,8 @@ func (g *global) register(flags *pflag.FlagSet) {
 }
 
 // prepare checks what the flags say, before the verb does anything.
-func (g *global) prepare() error {
+func (g *global) prepare(verb string) error {
+	g.log.shared = verb == "create" || verb == "run" || verb == "exec"
 	if err := g.log.open(g.logPath, g.logFormat, g.logLevel, g.debug); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // level is how grave a message is.
@@ -45,6 +46,7 @@ func parseLevel(name string) (level, error) {
 // logger writes to stderr, for people, or to a file, for the caller. It is not for use from several goroutines.
 type logger struct {
 	stderr io.Writer
+	shared bool     // stderr is the container's too, which may go to a log of its own
 	file   *os.File // nil: stderr alone
 	json   bool
 	least  level
@@ -77,16 +79,22 @@ func (l *logger) open(path, format, name string, debug bool) error {
 }
 
 // level is what is logged if --log-level does not say. A caller who reads JSON from a file reads one object, the error.
+// And whoever reads what a container has said on stderr does not want to read there what the runtime says.
 func (l *logger) level(name, path string, debug bool) (level, error) {
 	switch {
 	case debug:
 		return levelDebug, nil
 	case name != "":
 		return parseLevel(name)
-	case l.json && path != "":
+	case l.json && path != "", l.shared && path == "" && !isTerminal(l.stderr):
 		return levelError, nil
 	}
 	return levelWarning, nil
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func (l *logger) close() {

@@ -71,7 +71,7 @@ func newRootCommand(g *global) *cobra.Command {
 		Version:           versionText(),
 		Args:              noSuchVerb,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error { return g.prepare() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return g.prepare(cmd.Name()) },
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 	}
