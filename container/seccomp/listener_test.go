@@ -101,56 +101,65 @@ func largeState() specs.ContainerProcessState {
 	return specs.ContainerProcessState{State: specs.State{Annotations: big}}
 }
 
-// TestNotify has a process's call answered by an agent.
+// TestNotify has a process's calls answered by an agent.
 func TestNotify(t *testing.T) {
 	if size := unsafe.Sizeof(Data{}); size != dataSize {
 		t.Fatalf("Data has %d bytes, struct seccomp_data %d", size, dataSize)
 	}
-	l, path := listen(t)
-	for _, flags := range [][]specs.LinuxSeccompFlag{
-		nil,
-		{specs.LinuxSeccompFlagWaitKillableRecv},
-		{flagTSync, specs.LinuxSeccompFlagLog},
+	for name, flags := range map[string][]specs.LinuxSeccompFlag{
+		"default":       nil,
+		"wait killable": {specs.LinuxSeccompFlagWaitKillableRecv},
+		"tsync":         {flagTSync, specs.LinuxSeccompFlagLog},
 	} {
-		spec := permissive(on("getpriority", specs.ActNotify))
-		spec.ListenerPath, spec.ListenerMetadata, spec.Flags = path, "opaque", flags
-		o := order{Filter: compile(t, spec), Calls: [][]uint64{{unix.SYS_GETPRIORITY, 7, 8}, {unix.SYS_GETPRIORITY, 9}}}
-		var out bytes.Buffer
-		cmd := o.command(t, &out)
-		if err := cmd.Start(); err != nil {
+		t.Run(name, func(t *testing.T) { testNotify(t, flags) })
+	}
+}
+
+func testNotify(t *testing.T, flags []specs.LinuxSeccompFlag) {
+	l, path := listen(t)
+	spec := permissive(on("getpriority", specs.ActNotify))
+	spec.ListenerPath, spec.ListenerMetadata, spec.Flags = path, "opaque", flags
+	o := order{Filter: compile(t, spec), Calls: [][]uint64{{unix.SYS_GETPRIORITY, 7, 8}, {unix.SYS_GETPRIORITY, 9}}}
+	var out bytes.Buffer
+	cmd := o.command(t, &out)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- cmd.Wait()
+		l.Close() // so that nobody waits for what it did not send
+	}()
+	state, listener, err := receive(l)
+	if err != nil {
+		t.Fatalf("%v; %v, printed %q", err, <-ended, out.String())
+	}
+	defer unix.Close(listener)
+	pid := cmd.Process.Pid
+	if state.Pid != pid || state.Metadata != "opaque" || len(state.Fds) != 1 || state.Fds[0] != "seccompFd" ||
+		state.Version != specs.Version || state.State.Status != specs.StateCreating {
+		t.Errorf("received %+v", state)
+	}
+	for i, a := range []answer{{Value: 4242}, {Error: -int32(unix.EXDEV)}} {
+		var n notification
+		if err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
 			t.Fatal(err)
 		}
-		state, listener, err := receive(l)
-		if err != nil {
+		want := n.Data
+		want.NR, want.Arch, want.Args[0] = unix.SYS_GETPRIORITY, ArchX86_64, o.Calls[i][1]
+		if int(n.PID) != pid || n.Data != want {
+			t.Errorf("asked about %+v, want args[0] %d", n, o.Calls[i][1])
+		}
+		if got := o.Filter.Evaluate(n.Data); got.Kind() != unix.SECCOMP_RET_USER_NOTIF {
+			t.Errorf("Evaluate says %v of what the kernel asks about", got)
+		}
+		a.ID = n.ID
+		if err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&a)); err != nil {
 			t.Fatal(err)
 		}
-		pid := cmd.Process.Pid
-		if state.Pid != pid || state.Metadata != "opaque" || len(state.Fds) != 1 || state.Fds[0] != "seccompFd" ||
-			state.Version != specs.Version || state.State.Status != specs.StateCreating {
-			t.Errorf("received %+v", state)
-		}
-		for i, a := range []answer{{Value: 4242}, {Error: -int32(unix.EXDEV)}} {
-			var n notification
-			if err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
-				t.Fatal(err)
-			}
-			want := n.Data
-			want.NR, want.Arch, want.Args[0] = unix.SYS_GETPRIORITY, ArchX86_64, o.Calls[i][1]
-			if int(n.PID) != pid || n.Data != want {
-				t.Errorf("asked about %+v, want args[0] %d", n, o.Calls[i][1])
-			}
-			if got := o.Filter.Evaluate(n.Data); got.Kind() != unix.SECCOMP_RET_USER_NOTIF {
-				t.Errorf("Evaluate says %v of what the kernel asks about", got)
-			}
-			a.ID = n.ID
-			if err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&a)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := cmd.Wait(); err != nil || out.String() != "4242\nEXDEV\n" {
-			t.Errorf("%v: %v, printed %q", flags, err, out.String())
-		}
-		unix.Close(listener)
+	}
+	if err := <-ended; err != nil || out.String() != "4242\nEXDEV\n" {
+		t.Errorf("%v, printed %q", err, out.String())
 	}
 }
 
