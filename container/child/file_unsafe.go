@@ -24,8 +24,8 @@ func (p *Program) FchownatFrom(dir Arg, path string, uid, gid Reg, why string) *
 		From("uid", uid), From("gid", gid), Flags("flags", unix.AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW"))
 }
 
-// Fchmodat changes the permissions of a file to those in a register. A symbolic link would be followed: the path is to be
-// one that can't be any.
+// Fchmodat changes the permissions of a file to those in a register. A symbolic link would be followed: the path is
+// to be one that can't be any.
 func (p *Program) Fchmodat(dir Arg, path string, perm Reg, why string) *Call {
 	return p.Call("fchmodat", unix.SYS_FCHMODAT, path, why, named("dir", dir), hidden(p.Str("path", path)), From("mode", perm))
 }
@@ -37,7 +37,8 @@ func (p *Program) Umask(mask uint32, why string) *Call {
 
 // Access asks whether a file is there.
 func (p *Program) Access(path, why string) *Call {
-	return p.Call("faccessat2", unix.SYS_FACCESSAT2, path, why, AtCwd, hidden(p.Str("path", path)), Flags("mode", unix.F_OK, "F_OK"),
+	return p.Call("faccessat2", unix.SYS_FACCESSAT2, path, why, AtCwd, hidden(p.Str("path", path)),
+		Flags("mode", unix.F_OK, "F_OK"),
 		hidden(Int("flags", 0)))
 }
 
@@ -63,7 +64,8 @@ func (p *Program) PivotRoot(root, old, why string) *Call {
 
 // FsconfigFD gives a file system in the making a descriptor.
 func (p *Program) FsconfigFD(fs Reg, key string, fd Reg) *Call {
-	return p.Call("fsconfig", unix.SYS_FSCONFIG, key, "", From("fs", fs), Flags("cmd", unix.FSCONFIG_SET_FD, "FSCONFIG_SET_FD"),
+	return p.Call("fsconfig", unix.SYS_FSCONFIG, key, "", From("fs", fs), Flags("cmd", unix.FSCONFIG_SET_FD,
+		"FSCONFIG_SET_FD"),
 		hidden(p.Str("key", key)), hidden(Int("value", 0)), From("fd", fd))
 }
 
@@ -77,7 +79,8 @@ func (p *Program) Fspick(fd Reg, object, why string) (*Call, Reg) {
 // FsconfigReconfigure gives the file system that Fspick has taken up its new options.
 func (p *Program) FsconfigReconfigure(fs Reg, why string) *Call {
 	return p.Call("fsconfig", unix.SYS_FSCONFIG, "", why, From("fs", fs),
-		Flags("cmd", unix.FSCONFIG_CMD_RECONFIGURE, "FSCONFIG_CMD_RECONFIGURE"), hidden(Int("key", 0)), hidden(Int("value", 0)), hidden(Int("aux", 0)))
+		Flags("cmd", unix.FSCONFIG_CMD_RECONFIGURE,
+			"FSCONFIG_CMD_RECONFIGURE"), hidden(Int("key", 0)), hidden(Int("value", 0)), hidden(Int("aux", 0)))
 }
 
 // Getdents reads entries of the folder that is open in fd into a buffer of its own. The register holds their size.

@@ -8,8 +8,8 @@ import (
 	"tandem/container/child"
 )
 
-// takeSources clones what is bound from the host, before anything else: while the mounts are as the host has them. A clone
-// of a shared mount is in its peer group, and only so can a volume with "rshared" pass mounts back to the host.
+// takeSources clones what is bound from the host, before anything else: while the mounts are as the host has them. A
+// clone of a shared mount is in its peer group, and only so can a volume with "rshared" pass mounts back to the host.
 func (b *Build) takeSources(p *child.Program) {
 	for i := range b.mounts {
 		m := &b.mounts[i]
@@ -24,7 +24,8 @@ func (b *Build) takeSources(p *child.Program) {
 			p.Expect(m.stat.Inode, ^uint64(0), procRoot, unix.EPERM, "and all of it: PROC_ROOT_INO")
 		}
 		if b.flag != unix.MS_SHARED {
-			p.MountSetattr(child.From("mount", m.reg), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, unix.MountAttr{Propagation: b.inherited()},
+			p.MountSetattr(child.From("mount", m.reg),
+				"", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, unix.MountAttr{Propagation: b.inherited()},
 				"as all that comes from the host")
 		}
 	}
@@ -57,8 +58,8 @@ func openTree(path string, flags uint64) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// mountBind asks for the attributes that the options name, and for no others: those that a mount has, and that are locked
-// in a user namespace, stay.
+// mountBind asks for the attributes that the options name, and for no others: those that a mount has, and that are
+// locked in a user namespace, stay.
 func (b *Build) mountBind(p *child.Program, m *mount) {
 	at := b.place(p, m, lookup{like: &m.stat})
 	if m.one.mask != 0 {
@@ -68,11 +69,12 @@ func (b *Build) mountBind(p *child.Program, m *mount) {
 	b.attach(p, m, at)
 }
 
-// bindSys shows the host's /sys, read-only, to a container that may not mount a sysfs: one in a user namespace that has no
-// network namespace of its own.
+// bindSys shows the host's /sys, read-only, to a container that may not mount a sysfs: one in a user namespace that
+// has no network namespace of its own.
 func (b *Build) bindSys(p *child.Program, m *mount) {
-	call, _ := p.OpenTree(child.AtCwd, "/sys", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE, "the host's, as the network is the host's")
+	call, _ := p.OpenTree(child.AtCwd, "/sys", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE,
+		"the host's, as the network is the host's")
 	call.Into(m.reg)
 	const attributes = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
-	p.MountSetattr(child.From("mount", m.reg), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, unix.MountAttr{Attr_set: attributes}, "")
+	setAttributes(p, m.reg, unix.AT_RECURSIVE, attributes, "")
 }

@@ -75,12 +75,13 @@ func (b *Build) mountRoot(p *child.Program) {
 		return
 	}
 	p.Phase("make %s a mount", b.spec.Root)
-	_, b.root = p.OpenTree(child.AtCwd, b.spec.Root, unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE, "pivot_root takes nothing but a mount")
+	_, b.root = p.OpenTree(child.AtCwd, b.spec.Root, unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE,
+		"pivot_root takes nothing but a mount")
 	_, at := p.Openat2(child.AtCwd, b.spec.Root, unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY}, "")
 	p.MoveMount(b.root, at, b.spec.Root, "on the folder that it is a view of")
 	p.Close(at)
 }
 
-// Close releases what the parent holds for the program: nothing, since all that it opens is opened when the child starts,
-// and closed right after. It is there for callers to defer.
+// Close releases what the parent holds for the program: nothing, since all that it opens is opened when the child
+// starts, and closed right after. It is there for callers to defer.
 func (b *Build) Close() error { return nil }

@@ -10,8 +10,8 @@ import (
 	"tandem/container/child"
 )
 
-// cgroupAttributes are those of every mount of a cgroup hierarchy: there is nothing in it that could be run or opened as a
-// device.
+// cgroupAttributes are those of every mount of a cgroup hierarchy: there is nothing in it that could be run or opened
+// as a device.
 const cgroupAttributes = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
 
 // mountCgroup shows the container its own group, as the topmost one where it has a cgroup namespace. Version 2 is one
@@ -21,7 +21,8 @@ const cgroupAttributes = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.M
 //	with one                     the hierarchy is mounted, and its root is the own group
 //	mounting is refused          (in a user namespace) the own group's folder is bound
 //
-// A container of a user's who is not root gets nothing that he could write to outside of his own group (CVE-2023-25809).
+// A container of a user's who is not root gets nothing that he could write to outside of his own group
+// (CVE-2023-25809).
 func (b *Build) mountCgroup(p *child.Program, m *mount) {
 	at := b.place(p, m, lookup{})
 	m.reg = p.Reg()
@@ -39,8 +40,8 @@ func (b *Build) mountCgroup(p *child.Program, m *mount) {
 	b.attach(p, m, at)
 }
 
-// cgroupValue are the attributes of the mounts. They are read-only unless the specification says otherwise, in a way that
-// holds for the container's own group alone.
+// cgroupValue are the attributes of the mounts. They are read-only unless the specification says otherwise, in a way
+// that holds for the container's own group alone.
 func (b *Build) cgroupValue(m *mount) uint64 {
 	value := m.one.value | cgroupAttributes
 	asked := m.one.mask&unix.MOUNT_ATTR_RDONLY != 0
@@ -80,7 +81,7 @@ func (b *Build) mountCgroup1(p *child.Program, m *mount, at child.Reg) {
 		}
 	}
 	if value&unix.MOUNT_ATTR_RDONLY != 0 {
-		p.MountSetattr(top, "", unix.AT_EMPTY_PATH, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}, "")
+		setAttributes(p, m.reg, 0, unix.MOUNT_ATTR_RDONLY, "")
 	}
 	b.setAll(p, m)
 	b.propagate(p, m)
@@ -125,7 +126,9 @@ func (b *Build) hierarchy(p *child.Program, m *mount, name, path string, into ch
 	p.Bind(done)
 }
 
-func (b *Build) newHierarchy(p *child.Program, m *mount, name, path string, value uint64, into child.Reg, bind child.Label) {
+func (b *Build) newHierarchy(
+	p *child.Program, m *mount, name, path string, value uint64, into child.Reg, bind child.Label,
+) {
 	fstype := "cgroup2"
 	if name != "" && name != "unified" {
 		fstype = "cgroup"
@@ -172,11 +175,12 @@ func (b *Build) bindGroup(p *child.Program, path string, value uint64, into chil
 	if b.spec.Rootless {
 		call.Else(unix.ENOENT, none)
 	}
-	p.MountSetattr(child.From("mount", into), "", unix.AT_EMPTY_PATH, unix.MountAttr{Attr_set: value}, "")
+	setAttributes(p, into, 0, value, "")
 	p.Jump(done)
 	p.Bind(none)
 	if b.spec.Rootless {
-		b.emptyTmpfs(p, into, value|unix.MOUNT_ATTR_RDONLY, "the group can't be seen from here: a writable one of the host's must not be instead")
+		b.emptyTmpfs(p, into, value|unix.MOUNT_ATTR_RDONLY,
+			"the group can't be seen from here: a writable one of the host's must not be instead")
 	}
 	p.Bind(done)
 }

@@ -50,7 +50,8 @@ func (b *Build) checkRoot() error {
 		return err
 	}
 	if path.Clean(b.spec.Root) == "/" {
-		return invalid("root.path %q: the host's root can't be one of a container's, but a lower layer of it can", b.spec.Root)
+		return invalid("root.path %q: the host's root can't be one of a container's, but a lower layer of it can",
+			b.spec.Root)
 	}
 	for _, p := range b.spec.HostProc {
 		if err := hostPath("host's mount point", p); err != nil {
@@ -68,17 +69,19 @@ func (b *Build) checkPropagation() error {
 	rest, recursive := strings.CutPrefix(name, "r")
 	flag, ok := propagations[rest]
 	if !ok {
-		return invalid("linux.rootfsPropagation %q: want shared, slave, private or unbindable, or one of them with r before", name)
+		return invalid("linux.rootfsPropagation %q: want shared, slave, private or unbindable, or one of them with r before",
+			name)
 	}
 	if b.spec.NoPivot && flag == unix.MS_PRIVATE {
-		return invalid("linux.rootfsPropagation %q without pivot_root: the host's mounts stay below, and could never be removed", name)
+		return invalid("linux.rootfsPropagation %q without pivot_root: the host's mounts stay below, and could never be removed",
+			name)
 	}
 	b.propagation = propagation{flag, recursive}
 	return nil
 }
 
-// allowedInProc are files of procfs over which a file may be mounted: lxcfs and its like show a container its own limits
-// there. Everything else in procfs is what the kernel says, or a runtime could be told lies through it.
+// allowedInProc are files of procfs over which a file may be mounted: lxcfs and its like show a container its own
+// limits there. Everything else in procfs is what the kernel says, or a runtime could be told lies through it.
 var allowedInProc = []string{
 	"proc/cpuinfo", "proc/diskstats", "proc/meminfo", "proc/stat", "proc/swaps", "proc/uptime", "proc/loadavg",
 	"proc/slabinfo", "proc/net/dev", "proc/sys/kernel/ns_last_pid", "proc/sys/crypto/fips_enabled",
@@ -127,13 +130,15 @@ func (b *Build) parseMount(field string, s specs.Mount) (mount, error) {
 			return m, err
 		}
 	case s.Type == "" || s.Type == "none":
-		return m, invalid("%s of %q has type %q and neither bind nor rbind among its options", field, s.Destination, s.Type)
+		return m, invalid("%s of %q has type %q and neither bind nor rbind among its options",
+			field, s.Destination, s.Type)
 	}
 	if err := b.checkIDMap(field, &m, s); err != nil {
 		return m, err
 	}
 	if m.copyUp && m.fstype != "tmpfs" {
-		return m, invalid("%s of %q has the option tmpcopyup and type %q: only a tmpfs can be filled", field, s.Destination, s.Type)
+		return m, invalid("%s of %q has the option tmpcopyup and type %q: only a tmpfs can be filled",
+			field, s.Destination, s.Type)
 	}
 	if lowerdir, ok := m.get("lowerdir"); ok && m.fstype == "overlay" {
 		lower, data := splitLayers(lowerdir)
@@ -150,7 +155,8 @@ func (b *Build) checkSource(field string, m *mount) error {
 	}
 	if !path.IsAbs(m.source) {
 		if b.spec.Bundle == "" {
-			return invalid("%s.source %q is relative, and there is no bundle that it could be relative to", field, m.source)
+			return invalid("%s.source %q is relative, and there is no bundle that it could be relative to",
+				field, m.source)
 		}
 		m.source = path.Join(b.spec.Bundle, m.source)
 	}
@@ -160,7 +166,8 @@ func (b *Build) checkSource(field string, m *mount) error {
 func (b *Build) checkIDMap(field string, m *mount, s specs.Mount) error {
 	m.uids, m.gids = s.UIDMappings, s.GIDMappings
 	if len(m.uids) == 0 != (len(m.gids) == 0) {
-		return invalid("%s of /%s has mappings for %d users and %d groups: want both or none", field, m.at, len(m.uids), len(m.gids))
+		return invalid("%s of /%s has mappings for %d users and %d groups: want both or none",
+			field, m.at, len(m.uids), len(m.gids))
 	}
 	m.idmap = m.idmap || len(m.uids) > 0
 	if !m.idmap {
@@ -187,7 +194,8 @@ func checkProc(field string, m *mount) error {
 	if m.at == "proc" && (m.bind || m.fstype == "proc") {
 		return nil
 	}
-	return invalid("%s.destination \"/%s\" lies in procfs: %s could tell the container, and its runtime, anything there", field, m.at, m.fstype)
+	return invalid("%s.destination \"/%s\" lies in procfs: %s could tell the container, and its runtime, anything there",
+		field, m.at, m.fstype)
 }
 
 func (b *Build) checkPaths() error {

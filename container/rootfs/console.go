@@ -6,12 +6,12 @@ import (
 	"tandem/container/child"
 )
 
-// Pty opens a terminal in the container's own devpts, if it has one on /dev/pts. The registers are its two ends. It comes
-// after Prepare.
+// Pty opens a terminal in the container's own devpts, if it has one on /dev/pts. The registers are its two ends. It
+// comes after Prepare.
 //
-// Neither end is opened by a name that the container could have changed meanwhile: ptmx is looked up below the mount's own
-// descriptor, and the other end is asked of the first (TIOCGPTPEER). Whoever opens /dev/pts/0 by that name can be led to
-// another file (CVE-2025-52565).
+// Neither end is opened by a name that the container could have changed meanwhile: ptmx is looked up below the
+// mount's own descriptor, and the other end is asked of the first (TIOCGPTPEER). Whoever opens /dev/pts/0 by that
+// name can be led to another file (CVE-2025-52565).
 func (b *Build) Pty(p *child.Program) (master, slave child.Reg, ok bool) {
 	if b.devpts == nil {
 		return 0, 0, false

@@ -90,8 +90,8 @@ func parseDevice(field string, s specs.LinuxDevice) (device, error) {
 	return d, nil
 }
 
-// fillDev makes device nodes and links in /dev. It is opened with no link taken: one that an image has in its place would
-// else decide where on the host files are removed and made (CVE-2026-41579).
+// fillDev makes device nodes and links in /dev. It is opened with no link taken: one that an image has in its place
+// would else decide where on the host files are removed and made (CVE-2026-41579).
 func (b *Build) fillDev(p *child.Program) {
 	p.Phase("fill /dev")
 	b.dev = b.find(p, lookup{path: "dev", resolve: noLinks})
@@ -109,7 +109,10 @@ func (b *Build) fillDev(p *child.Program) {
 	}
 	dev := child.From("dir", b.dev)
 	for _, link := range [][2]string{
-		{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"},
+		{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {
+			"stderr",
+			"/proc/self/fd/2",
+		},
 	} {
 		p.Symlinkat(link[1], dev, link[0], "")
 	}
@@ -121,9 +124,9 @@ func (b *Build) fillDev(p *child.Program) {
 	p.Symlinkat("pts/ptmx", dev, "ptmx", "that of the container's own devpts")
 }
 
-// makeDevice makes a node, or binds the host's where the kernel doesn't let the child make one. What is in its place is
-// kept if it is that device, and removed if it is not: nothing else that is called /dev/null can be trusted with what is
-// written to it.
+// makeDevice makes a node, or binds the host's where the kernel doesn't let the child make one. What is in its place
+// is kept if it is that device, and removed if it is not: nothing else that is called /dev/null can be trusted with
+// what is written to it.
 func (b *Build) makeDevice(p *child.Program, d device, dir child.Reg, name string) {
 	folder := child.From("dir", dir)
 	bind, owner, done := p.Label(), p.Label(), p.Label()
@@ -160,7 +163,8 @@ func (b *Build) makeDevice(p *child.Program, d device, dir child.Reg, name strin
 
 // bindDevice puts the host's node in the place of one that can't be made in a user namespace.
 func (b *Build) bindDevice(p *child.Program, d device, dir child.Reg, name string) {
-	_, node := p.OpenTree(child.AtCwd, d.host, unix.OPEN_TREE_CLONE, "the host's: nodes can't be made in a user namespace")
+	_, node := p.OpenTree(child.AtCwd, d.host, unix.OPEN_TREE_CLONE,
+		"the host's: nodes can't be made in a user namespace")
 	stat := p.Fstat(node, d.host, "is it that device?")
 	p.Expect(stat.Mode, unix.S_IFMT, uint64(d.mode&unix.S_IFMT), unix.ENODEV, "")
 	p.Expect(stat.Device, ^uint64(0), d.number, unix.ENODEV, "")

@@ -13,7 +13,8 @@ func (b *Build) Enter(p *child.Program) {
 		return
 	}
 	p.Phase("enter the root file system")
-	_, old := p.Openat2(child.AtCwd, "/", unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY}, "the host's root, to be let go of")
+	_, old := p.Openat2(child.AtCwd, "/", unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY},
+		"the host's root, to be let go of")
 	p.Fchdir(b.root, b.spec.Root, "")
 	p.PivotRoot(".", ".", "the old root lies upon the new one now: no folder is needed for it")
 	p.Fchdir(old, "the old root", "")
@@ -24,8 +25,9 @@ func (b *Build) Enter(p *child.Program) {
 	p.Chdir("/", "from here on / is the container's")
 }
 
-// enterByChroot is for a root that can't be pivoted away from: that of an initramfs. The host's files stay below, in the
-// mount that was the root, and so its procfs and sysfs are taken away: what a chroot is left through is of no use then.
+// enterByChroot is for a root that can't be pivoted away from: that of an initramfs. The host's files stay below, in
+// the mount that was the root, and so its procfs and sysfs are taken away: what a chroot is left through is of no use
+// then.
 func (b *Build) enterByChroot(p *child.Program) {
 	p.Phase("take the host's procfs and sysfs away")
 	mounts := b.spec.HostProc

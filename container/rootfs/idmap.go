@@ -14,11 +14,11 @@ import (
 	"tandem/container/child"
 )
 
-// takeIDMapped clones a source, and has the kernel show its files as other users': an owner of containerID in the source
-// is hostID in the mount.
+// takeIDMapped clones a source, and has the kernel show its files as other users': an owner of containerID in the
+// source is hostID in the mount.
 //
-// The parent does it: the right to change how a file system's owners appear goes with the user namespace that mounted the
-// file system, which is not the container's.
+// The parent does it: the right to change how a file system's owners appear goes with the user namespace that mounted
+// the file system, which is not the container's.
 func (b *Build) takeIDMapped(p *child.Program, m *mount, flags uint64) child.Reg {
 	maps := [2]string{idMap(m.uids), idMap(m.gids)}
 	path := ""
@@ -62,8 +62,8 @@ func idMapped(source string, flags, attrFlags uint64, path string, maps [2]strin
 	return tree, nil
 }
 
-// openUserNS makes a user namespace that has mappings and no processes. It lives as long as its descriptor, and what the
-// kernel has made of it.
+// openUserNS makes a user namespace that has mappings and no processes. It lives as long as its descriptor, and what
+// the kernel has made of it.
 func openUserNS(path string, maps [2]string) (*os.File, error) {
 	if path != "" {
 		return os.Open(path)

@@ -8,8 +8,8 @@ import (
 	"tandem/container/child"
 )
 
-// The two ways to open something of the container's. In both the kernel walks the path and keeps it below the root, with
-// no moment between a check and a use in which the container could put a link in the way.
+// The two ways to open something of the container's. In both the kernel walks the path and keeps it below the root,
+// with no moment between a check and a use in which the container could put a link in the way.
 const (
 	// inRoot takes symbolic links as the container would: "/" is its root, and ".." of that is the same.
 	inRoot = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
@@ -28,8 +28,8 @@ type lookup struct {
 	made     func()
 }
 
-// open opens a path below dir. A path with ".." in it (a link's, say) may have to be walked again if something was moved
-// meanwhile: then the kernel can't tell if it left the root, and says EAGAIN.
+// open opens a path below dir. A path with ".." in it (a link's, say) may have to be walked again if something was
+// moved meanwhile: then the kernel can't tell if it left the root, and says EAGAIN.
 func open(p *child.Program, dir child.Reg, path string, flags, resolve uint64, into child.Reg, why string) *child.Call {
 	again := p.Label()
 	p.Bind(again)
@@ -49,7 +49,8 @@ func (b *Build) find(p *child.Program, l lookup) child.Reg {
 		last = unix.O_PATH
 	}
 	missing, done := p.Label(), p.Label()
-	open(p, b.root, l.path, last, l.resolve, at, "in the container's root, not by its name on the host").Else(unix.ENOENT, missing)
+	open(p, b.root, l.path, last, l.resolve, at,
+		"in the container's root, not by its name on the host").Else(unix.ENOENT, missing)
 	if l.like != nil {
 		b.sameKind(p, l, at)
 	}
@@ -70,7 +71,8 @@ func (b *Build) find(p *child.Program, l lookup) child.Reg {
 	}
 	for i := n - 1; i > 0; i-- {
 		up := p.Label()
-		open(p, b.root, strings.Join(names[:i], "/"), folder, l.resolve, dirs[i], "it is not there: what of it is?").Else(unix.ENOENT, up)
+		open(p, b.root, strings.Join(names[:i], "/"), folder, l.resolve, dirs[i],
+			"it is not there: what of it is?").Else(unix.ENOENT, up)
 		p.Jump(enter[i])
 		p.Bind(up)
 	}
@@ -94,8 +96,8 @@ func (b *Build) find(p *child.Program, l lookup) child.Reg {
 	return at
 }
 
-// sameKind fails where a folder is to be mounted on a file, or a file on a folder: of which the kernel says no more than
-// EINVAL.
+// sameKind fails where a folder is to be mounted on a file, or a file on a folder: of which the kernel says no more
+// than EINVAL.
 func (b *Build) sameKind(p *child.Program, l lookup, at child.Reg) {
 	file, same := p.Label(), p.Label()
 	place := p.Fstat(at, "/"+l.path, "")
@@ -123,12 +125,13 @@ func (b *Build) makeLast(p *child.Program, l lookup, dir child.Reg, name string,
 	p.Mkdirat(child.From("dir", dir), name, 0o755, "a folder, as what is mounted on it")
 	p.Jump(made)
 	p.Bind(file)
-	p.Mknodat(child.From("dir", dir), name, unix.S_IFREG|0o644, 0, "an empty file, as what is mounted on it is one").Accept(unix.EEXIST)
+	p.Mknodat(child.From("dir", dir), name, unix.S_IFREG|0o644, 0,
+		"an empty file, as what is mounted on it is one").Accept(unix.EEXIST)
 	p.Bind(made)
 	open(p, dir, name, flags, noLinks, at, "what was made, and no link that came in between").Else(unix.ELOOP, dangling)
 	p.Jump(opened)
-	// /etc/resolv.conf of many an image is a link to a file that a service will make. A file can be made at a link's end
-	// by the kernel, in the root still.
+	// /etc/resolv.conf of many an image is a link to a file that a service will make. A file can be made at a link's
+	// end by the kernel, in the root still.
 	p.Bind(dangling)
 	call, _ := p.Openat2(child.From("dir", b.root), l.path, unix.OpenHow{
 		Flags: unix.O_WRONLY | unix.O_CREAT | unix.O_NOCTTY | unix.O_NONBLOCK, Mode: 0o644, Resolve: l.resolve,

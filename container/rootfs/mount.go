@@ -50,8 +50,8 @@ func (b *Build) mount(p *child.Program, m *mount) {
 	}
 }
 
-// resolve says how to walk to a mount's place. For proc and sysfs no link is taken: a container that shares a folder with
-// another could lead the mount elsewhere, and have what is written to /proc/self/attr go into a file of its own
+// resolve says how to walk to a mount's place. For proc and sysfs no link is taken: a container that shares a folder
+// with another could lead the mount elsewhere, and have what is written to /proc/self/attr go into a file of its own
 // (CVE-2023-27561). Nor is one for /dev, in which device nodes will be made (CVE-2026-41579).
 func (m *mount) resolve() uint64 {
 	if m.fstype == "proc" || m.fstype == "sysfs" || m.at == "proc" || m.at == "sys" || m.at == "dev" {
@@ -74,7 +74,8 @@ func (b *Build) guard(p *child.Program, m *mount, at child.Reg) {
 		return
 	}
 	fine := p.Label()
-	p.Unless(p.Fstatfs(at, "/"+m.at, "links may lead into procfs, where nothing may be mounted"), ^uint64(0), unix.PROC_SUPER_MAGIC, fine)
+	magic := p.Fstatfs(at, "/"+m.at, "links may lead into procfs, where nothing may be mounted")
+	p.Unless(magic, ^uint64(0), unix.PROC_SUPER_MAGIC, fine)
 	p.Fail("/"+m.at+" lies in procfs", unix.EPERM, "it could tell the container, and its runtime, anything there")
 	p.Bind(fine)
 }
@@ -104,6 +105,11 @@ func (b *Build) propagate(p *child.Program, m *mount) {
 	}
 }
 
+// setAttributes sets attributes of a mount, and takes none away: what it has, and may be locked, stays.
+func setAttributes(p *child.Program, mount child.Reg, flags, attributes uint64, why string) {
+	p.MountSetattr(child.From("mount", mount), "", unix.AT_EMPTY_PATH|flags, unix.MountAttr{Attr_set: attributes}, why)
+}
+
 // setAll changes the attributes of the mount and of all below it, as options with an r before ask for.
 func (b *Build) setAll(p *child.Program, m *mount) {
 	if m.all.mask != 0 {
@@ -131,8 +137,8 @@ func (b *Build) mountNew(p *child.Program, m *mount) {
 	b.attach(p, m, at)
 }
 
-// create makes the file system. Its register is the mount's, until there is one. If the kernel refuses, it goes on where
-// the last argument says.
+// create makes the file system. Its register is the mount's, until there is one. If the kernel refuses, it goes on
+// where the last argument says.
 func (b *Build) create(p *child.Program, m *mount, or ...refused) {
 	data := m.data
 	gid := slices.IndexFunc(data, func(d datum) bool { return m.fstype == "devpts" && d.key == "gid" })

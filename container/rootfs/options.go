@@ -44,8 +44,8 @@ var propagations = map[string]uint64{
 var superblock = map[string]bool{
 	"sync": true, "dirsync": true, "lazytime": true, "mand": true,
 	"async": false, "nolazytime": false, "nomand": false,
-	// Whether a mount is written to the kernel's log, and a counter that file systems now keep by themselves: neither can
-	// be asked for with fsconfig(2).
+	// Whether a mount is written to the kernel's log, and a counter that file systems now keep by themselves: neither
+	// can be asked for with fsconfig(2).
 	"silent": false, "loud": false, "iversion": false, "noiversion": false,
 	"defaults": false,
 }

@@ -19,7 +19,8 @@ const (
 	maxValue = 255
 )
 
-// layers are an overlay's, the topmost first. Those in data are only looked at where a file of the others points to them.
+// layers are an overlay's, the topmost first. Those in data are only looked at where a file of the others points to
+// them.
 type layers struct {
 	lower, data []string
 	upper, work string
@@ -80,7 +81,8 @@ func (o *Overlay) layers() (layers, error) {
 
 func checkLayerCount(n int) error {
 	if n > maxLayers {
-		return invalid("overlay of %d lower layers: the kernel takes %d at most (OVL_MAX_STACK); unpack some of them into one", n, maxLayers)
+		return invalid("overlay of %d lower layers: the kernel takes %d at most (OVL_MAX_STACK); unpack some of them into one",
+			n, maxLayers)
 	}
 	return nil
 }
@@ -92,8 +94,9 @@ func (b *Build) mountOverlay(p *child.Program) {
 	p.Phase("mount an overlay of %d layers on %s", len(l.lower), b.spec.Root)
 	_, at := p.Openat2(child.AtCwd, b.spec.Root, unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY}, "")
 	if len(l.lower) == 1 && l.upper == "" {
-		_, b.root = p.OpenTree(child.AtCwd, l.lower[0], unix.OPEN_TREE_CLONE, "one layer, and none to write to: no overlay is needed")
-		p.MountSetattr(child.From("mount", b.root), "", unix.AT_EMPTY_PATH, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}, "")
+		_, b.root = p.OpenTree(child.AtCwd, l.lower[0], unix.OPEN_TREE_CLONE,
+			"one layer, and none to write to: no overlay is needed")
+		setAttributes(p, b.root, 0, unix.MOUNT_ATTR_RDONLY, "")
 		p.MoveMount(b.root, at, b.spec.Root, "")
 		p.Close(at)
 		return
@@ -142,9 +145,12 @@ func (b *Build) mountLayers(p *child.Program, m *mount) {
 	p.Bind(done)
 }
 
-// newOverlay gives the kernel one layer at a time (Linux 6.7), by name, or by descriptor (6.13) where the name is too long
-// for fsconfig(2) or has characters that overlayfs would read otherwise. Where that can't be done it goes on at old.
-func (b *Build) newOverlay(p *child.Program, l layers, source string, attributes uint64, into child.Reg, old child.Label) {
+// newOverlay gives the kernel one layer at a time (Linux 6.7), by name, or by descriptor (6.13) where the name is too
+// long for fsconfig(2) or has characters that overlayfs would read otherwise. Where that can't be done it goes on at
+// old.
+func (b *Build) newOverlay(
+	p *child.Program, l layers, source string, attributes uint64, into child.Reg, old child.Label,
+) {
 	_, fs := p.Fsopen("overlay", "")
 	if source != "" {
 		p.Fsconfig(fs, "source", source, false)
@@ -178,8 +184,8 @@ func (b *Build) newOverlay(p *child.Program, l layers, source string, attributes
 	p.Close(fs)
 }
 
-// oldOverlay mounts with mount(2) what newOverlay could not, on the working folder: that is the place, and no name of it.
-// All options together have one page of memory there.
+// oldOverlay mounts with mount(2) what newOverlay could not, on the working folder: that is the place, and no name of
+// it. All options together have one page of memory there.
 func (b *Build) oldOverlay(p *child.Program, l layers, source string, attributes uint64, at child.Reg) bool {
 	data := l.mountData()
 	if len(data) >= os.Getpagesize() {

@@ -44,8 +44,9 @@ type Spec struct {
 	// UserNS says that the child is in a user namespace that is not the host's: then device nodes are bound, not made,
 	// and sources of bind mounts are opened by the parent, whose rights reach farther.
 	UserNS bool
-	// UIDMappings and GIDMappings are those of the user namespace, if it is a new one, and UserNSPath is the file of one
-	// that exists. Mounts with "idmap" and no mappings of their own use them, and they tell if /dev/pts can have group 5.
+	// UIDMappings and GIDMappings are those of the user namespace, if it is a new one, and UserNSPath is the file of
+	// one that exists. Mounts with "idmap" and no mappings of their own use them, and they tell if /dev/pts can have
+	// group 5.
 	UIDMappings, GIDMappings []specs.LinuxIDMapping
 	UserNSPath               string
 	// NewNetwork and the like say which namespaces are the container's own (for sysctl and sysfs).

@@ -20,7 +20,8 @@ type sysctl struct {
 // belong to the first too.
 var (
 	ipcSysctl = []string{
-		"kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax", "kernel/shmmni",
+		"kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax",
+		"kernel/shmmni",
 		"kernel/shm_rmid_forced",
 	}
 	utsSysctl = []string{"kernel/domainname", "kernel/hostname"}
@@ -44,8 +45,9 @@ func (b *Build) checkSysctl() error {
 	return nil
 }
 
-// sysctlPath reads both spellings: names between dots, and names between slashes. What comes first is what separates; the
-// other is part of a name, turned around where dots separate: net.ipv4.conf.eth0/1.forwarding is of the link eth0.1.
+// sysctlPath reads both spellings: names between dots, and names between slashes. What comes first is what separates;
+// the other is part of a name, turned around where dots separate: net.ipv4.conf.eth0/1.forwarding is of the link
+// eth0.1.
 func sysctlPath(name string) (string, error) {
 	path := name
 	if i := strings.IndexAny(name, "./"); i >= 0 && name[i] == '.' {
@@ -106,9 +108,9 @@ func (b *Build) writeSysctl(p *child.Program) {
 }
 
 // Procfs opens a procfs that the container can't have changed: a new one, which is mounted nowhere, or where that is
-// refused, the one on /proc if that is one, and its topmost folder. Files in it are to be opened with RESOLVE_NO_XDEV and
-// RESOLVE_NO_SYMLINKS, so that nothing which is mounted over one of them is written to (CVE-2025-52881). It is for labels
-// too, and comes after Enter.
+// refused, the one on /proc if that is one, and its topmost folder. Files in it are to be opened with RESOLVE_NO_XDEV
+// and RESOLVE_NO_SYMLINKS, so that nothing which is mounted over one of them is written to (CVE-2025-52881). It is
+// for labels too, and comes after Enter.
 func Procfs(p *child.Program) child.Reg {
 	proc := p.Reg()
 	mounted, done := p.Label(), p.Label()

@@ -35,12 +35,12 @@ func (b *Build) mountTmpfs(p *child.Program, m *mount) {
 // twoEntries is the size of what getdents64(2) gives of an empty folder: "." and "..", 24 bytes each.
 const twoEntries = 48
 
-// copyUp shows in the tmpfs what is in the folder that it covers. A copy file by file would be a program's work, and the
-// child is none; so the tmpfs becomes the upper layer of an overlay whose lower one is the folder. What the container
-// changes is copied by the kernel, when it is changed. An empty folder, the usual case, needs none of it.
+// copyUp shows in the tmpfs what is in the folder that it covers. A copy file by file would be a program's work, and
+// the child is none; so the tmpfs becomes the upper layer of an overlay whose lower one is the folder. What the
+// container changes is copied by the kernel, when it is changed. An empty folder, the usual case, needs none of it.
 //
-// All layers are named by paths that are relative to the tmpfs, where nobody else can reach: kernels before 6.13 take no
-// descriptors for them. For this the tmpfs has to be somewhere, for a moment.
+// All layers are named by paths that are relative to the tmpfs, where nobody else can reach: kernels before 6.13 take
+// no descriptors for them. For this the tmpfs has to be somewhere, for a moment.
 func (b *Build) copyUp(p *child.Program, m *mount, at child.Reg) {
 	full, plain := p.Label(), p.Label()
 	folder := p.Reg()
