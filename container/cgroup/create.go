@@ -110,7 +110,7 @@ func (f folder) purpose() string {
 	case f.Version == 2:
 		return "the group"
 	case f.Name != "":
-		return "the group, where " + f.Name + " counts processes and no limit is"
+		return "the group, where " + f.Name + " looks for processes; it has no limits"
 	}
 	return "the group, for " + strings.Join(f.Controllers, " and ")
 }
@@ -197,19 +197,34 @@ func (f folder) delegate(needed map[string]string) plan.Step {
 			}
 			has := strings.Fields(text)
 			lacking := slices.DeleteFunc(slices.Clone(names), func(c string) bool { return slices.Contains(has, c) })
-			if len(lacking) == 0 || writeFile(f.file(file), plus(lacking)) == nil {
+			if len(lacking) == 0 {
 				return nil
 			}
-			// The kernel takes all of them or none, and one that nobody asked for may be refused.
-			for _, c := range lacking {
-				err := writeFile(f.file(file), "+"+c)
-				if field, need := needed[c]; err != nil && need {
-					return f.undivided(c, field, err)
-				}
-			}
-			return nil
+			return f.enable(lacking, needed)
 		},
 	}
+}
+
+// enable hands controllers down, as many as it can, and all that are needed.
+func (f folder) enable(names []string, needed map[string]string) error {
+	const file = "cgroup.subtree_control"
+	err := writeFile(f.file(file), plus(names))
+	if err == nil {
+		return nil
+	}
+	busy := errors.Is(err, unix.EBUSY)
+	for _, c := range names {
+		// The kernel takes all of them or none, and one that nobody asked for may be what it refuses. But if the group
+		// has processes of its own, it would still hand down those controllers that tell threads apart (cpu, pids), and
+		// become a group of threads by that, below which no process can be.
+		if !busy {
+			err = writeFile(f.file(file), "+"+c)
+		}
+		if field, need := needed[c]; err != nil && need {
+			return f.undivided(c, field, err)
+		}
+	}
+	return nil
 }
 
 func plus(names []string) string {
@@ -230,8 +245,12 @@ func (f folder) undivided(controller, field string, err error) error {
 	switch {
 	case errors.Is(err, unix.EBUSY):
 		e.Reason = "a group with processes of its own cannot hand it down, and there are some in " + f.path
+	case errors.Is(err, unix.EOPNOTSUPP):
+		e.Reason = "a group of threads cannot hand it down, as is " + f.path
 	case errors.Is(err, unix.ENOENT):
 		e.Reason = "the group above does not hand it down to " + f.path
+	case errors.Is(err, unix.EINVAL):
+		e.Reason = "the kernel refuses it" // unknown; or cpu, with realtime processes about
 	default:
 		return fmt.Errorf("%s: controller %s: %w", field, controller, err)
 	}

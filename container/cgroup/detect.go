@@ -105,13 +105,17 @@ var notControllers = []string{
 	"rw", "ro", "noprefix", "xattr", "cpuset_v2_mode", "favordynmods", "clone_children", "seclabel",
 }
 
-// below is the caller's group as a path below a mount of the subtree at root.
+// below is a group as a path below a mount of the subtree at root. Both are as the kernel prints them, which begins with
+// /.. for what lies outside of the reader's cgroup namespace.
 func below(root, group string) string {
-	rel, err := filepath.Rel(root, group)
-	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
-		return "/" // outside of what is mounted, or of the cgroup namespace
+	if root == "/" {
+		root = ""
 	}
-	return path.Join("/", rel)
+	rest, ok := strings.CutPrefix(group, root)
+	if !ok || !strings.HasPrefix(rest, "/") || strings.Contains(rest+"/", "/../") {
+		return "/" // the mount itself, or out of sight
+	}
+	return path.Clean(rest)
 }
 
 // parseOwn reads /proc/PID/cgroup, lines of "hierarchy-ID:controller-list:cgroup-path" (cgroups(7)), into the path for

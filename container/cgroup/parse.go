@@ -184,8 +184,8 @@ func parseCPUs(list string) ([]uint16, error) {
 		}
 		low, err1 := strconv.ParseUint(first, 10, 16)
 		high, err2 := strconv.ParseUint(last, 10, 16)
-		if err1 != nil || err2 != nil || high < low {
-			return nil, fmt.Errorf("malformed list %q", list)
+		if err1 != nil || err2 != nil || high < low || len(numbers) > 0 && low <= uint64(numbers[len(numbers)-1]) {
+			return nil, fmt.Errorf("malformed list %q", list) // the kernel's are in order
 		}
 		for n := low; n <= high; n++ {
 			numbers = append(numbers, uint16(n))

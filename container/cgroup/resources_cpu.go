@@ -92,7 +92,7 @@ func (v *resolver) cpuset(c *specs.LinuxCPU) {
 // checkList reads a list such as "0-3,7" (cpuset(7), "List format").
 func checkList(list string) error {
 	for part := range strings.SplitSeq(list, ",") {
-		part, _, _ = strings.Cut(strings.TrimSpace(part), ":") // a stride
+		part, _, _ = strings.Cut(strings.Trim(part, " "), ":") // a stride
 		first, last, isRange := strings.Cut(part, "-")
 		low, err := strconv.ParseUint(first, 10, 16)
 		if err != nil {

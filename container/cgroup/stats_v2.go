@@ -39,7 +39,8 @@ func (r *statReader) read2(s *Stats) {
 	}
 	r.hugetlb(s, ".max", func(prefix string) HugetlbStats {
 		return HugetlbStats{
-			Usage: r.uint(prefix + ".current"), Limit: r.uint(prefix + ".max"), Failures: r.flat(prefix + ".events")["max"],
+			Usage: r.uint(prefix + ".current"), Limit: r.uint(prefix + ".max"),
+			Failures: r.flat(strings.TrimSuffix(prefix, reserved) + ".events")["max"], // one file for both
 		}
 	})
 	if text, has := r.text("rdma.current"); has {
@@ -82,9 +83,12 @@ func (r *statReader) memory2() *MemoryStats {
 	return m
 }
 
+// reserved is in the names of files about huge pages that were reserved, used or not.
+const reserved = ".rsvd"
+
 // hugetlb finds the sizes of pages that there are files for, and prefers those that count reservations.
 func (r *statReader) hugetlb(s *Stats, suffix string, read func(prefix string) HugetlbStats) {
-	const start, reserved = "hugetlb.", ".rsvd"
+	const start = "hugetlb."
 	files, _ := filepath.Glob(r.file(start + "*" + reserved + suffix))
 	if len(files) == 0 {
 		files, _ = filepath.Glob(r.file(start + "*" + suffix))
