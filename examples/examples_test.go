@@ -2,6 +2,7 @@ package examples
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,7 @@ var needs = map[string][]*testenv.Requirement{
 	"08-veth":         {testenv.Root, testenv.NetNS},
 	"09-cgroups":      {testenv.Root, testenv.Busybox},
 	"10-overlay":      {testenv.Root, testenv.MountNS, testenv.Overlay},
+	"11-container":    {testenv.Root, testenv.MountNS, testenv.NetNS, testenv.Busybox},
 }
 
 func lessons(t *testing.T) []string {
@@ -85,23 +87,84 @@ func TestCgroupLessonsWithEitherVersion(t *testing.T) {
 				t.Errorf("the lesson does not begin with %q:\n%s", want, got)
 			}
 			comparePromised(t, "09-cgroups", got)
+			comparePromised(t, "11-container", runLesson(t, "11-container"))
 		})
+	}
+}
+
+// TestContainerOfSomeSteps gives the last lesson a command, and looks at what it
+// can see after each step.
+func TestContainerOfSomeSteps(t *testing.T) {
+	testenv.Need(t, append(needs["11-container"], testenv.GoToolchain)...)
+	binary := buildLesson(t, "11-container")
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args   string
+		want   string
+		status int
+	}{
+		{"-step shell -- busybox sh -c hostname", "box\n", 0},
+		{"-step shell -- busybox test -e " + binary, "", 0},
+		{"-step root -- test -e " + binary, "", 1},
+		{"-step root -- ls /", "bin\nproc\ntmp\n", 0},
+		{"-step root -- test -e /proc/1", "", 1},
+		{"-step proc -- test -e /proc/1", "", 0},
+		{"-step proc -- grep -q 10.0.11.2 /proc/net/fib_trie", "", 1},
+		{"-step network -- grep -q 10.0.11.2 /proc/net/fib_trie", "", 0},
+		{"-step network -- grep -c lesson /proc/self/cgroup", "0\n", 1},
+		{"grep -q lesson /proc/self/cgroup", "", 0},
+		{"sh -c exit\t7", "", 7},
+		{"-step proc -- cut -d\t -f5 /proc/self/stat", "1\n", 0}, // its process group is its own
+		{"-step pid true", "step pid executes nothing, the first that does is shell\n", 1},
+		{"-step moon", "no step is called \"moon\": they are uts, pid, shell, root, proc, network, cgroup\n", 1},
+	} {
+		args := strings.Split(test.args, " ")
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "\t", " ")
+		}
+		out, err := runBinary(t, binary, args...)
+		status := 0
+		if exit := new(exec.ExitError); errors.As(err, &exit) {
+			status = exit.ExitCode()
+		} else if err != nil {
+			t.Fatalf("%s: %v", test.args, err)
+		}
+		if out != test.want || status != test.status {
+			t.Errorf("%s prints %q and ends with %d, want %q and %d", test.args, out, status, test.want, test.status)
+		}
+	}
+	if now, err := os.Hostname(); err != nil || now != host {
+		t.Errorf("the host is called %s after that (%v), and was %s before", now, err, host)
 	}
 }
 
 func runLesson(t *testing.T, name string) string {
 	t.Helper()
+	out, err := runBinary(t, buildLesson(t, name))
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+	return out
+}
+
+func buildLesson(t *testing.T, name string) string {
+	t.Helper()
 	binary := filepath.Join(t.TempDir(), name)
 	if out, err := exec.Command("go", "build", "-o", binary, "./"+name).CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
+	return binary
+}
+
+func runBinary(t *testing.T, binary string, args ...string) (string, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), lessonTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, binary).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, out)
-	}
-	return string(out)
+	out, err := exec.CommandContext(ctx, binary, args...).CombinedOutput()
+	return string(out), err
 }
 
 // promised is the text block of a README.
