@@ -119,8 +119,12 @@ func TestKilledAtEachStep(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		steps := len(s.Steps())
+		all := s.Steps()
+		steps := len(all)
 		for k := 1; k <= steps+1; k++ {
+			if k > 1 && all[k-2].Do == nil {
+				continue // the step before is told of alone
+			}
 			what := fmt.Sprintf("%s killed before step %d", kind, k)
 			w.attachAndDie(spec(), k)
 			found, err := store.Leftovers(t.Context(), gone)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -148,13 +149,17 @@ func (s *Setup) bridgeSteps() []plan.Step {
 			Do:   func() error { return s.host.addAddress(bridge, s.gateway(six)) },
 		})
 	}
-	return append(steps,
+	steps = append(
+		steps,
 		plan.Step{
 			Op: "RTM_SETLINK", Object: bridge, Args: []plan.Arg{plan.A("flags", "IFF_UP")},
 			Why: "and with it the route to the subnet",
 			Do:  func() error { return s.host.onLink(bridge, (*netlink.Handle).LinkSetUp) },
 		},
-		s.forwardStep4(), s.forwardStep6(), s.tableStep(), s.admitStep())
+		s.forwardStep4(), s.forwardStep6(),
+	)
+	steps = append(steps, s.tableSteps()...)
+	return append(steps, s.admitStep())
 }
 
 // gateway is the bridge's address of one family, zero if it has none.
@@ -259,11 +264,19 @@ func (sp *space) setIfThere(name, value string) error {
 	return nil
 }
 
-func (s *Setup) tableStep() plan.Step {
-	return plan.Step{
-		Op: "nftables", Object: "table inet " + s.spec.Mode.Value,
-		Args: []plan.Arg{plan.A("rules", later(func() string { return "\n" + ruleset(s.network).String() }))},
-		Why:  "the way out (masquerade), and what may pass; all of it in one transaction",
+// tableSteps tell of each rule, and then set them all.
+func (s *Setup) tableSteps() []plan.Step {
+	bridge := s.spec.Mode.Value
+	steps := []plan.Step{{
+		Op: "nft add table", Object: "inet " + bridge, Args: []plan.Arg{plan.A("chains", strings.Join(firewall.Chains(), " "))},
+		Why: "chains of rules, at the places on a packet's way that are called hooks",
+	}}
+	for i, line := range ruleset(s.network).Lines() {
+		steps = append(steps, ruleStep(bridge, line, func() string { return ruleset(s.network).Lines()[i].Text }))
+	}
+	return append(steps, plan.Step{
+		Op: "NFNL_MSG_BATCH_END", Object: "table inet " + bridge,
+		Why: "commit: a packet meets all of them, or none",
 		Do: func() error {
 			return s.update(s.ctx, func(n *lease.Network) error {
 				fw, err := s.host.firewall()
@@ -276,14 +289,22 @@ func (s *Setup) tableStep() plan.Step {
 				return fw.Apply(ruleset(n))
 			})
 		},
+	})
+}
+
+// ruleStep tells of a rule. What does it is the commit.
+func ruleStep(bridge string, line firewall.Line, text later) plan.Step {
+	return plan.Step{
+		Op: "nft add rule", Object: "inet " + bridge + " " + line.Chain, Args: []plan.Arg{plan.A("rule", text)}, Why: line.Why,
 	}
 }
 
 func (s *Setup) admitStep() plan.Step {
 	bridge := s.spec.Mode.Value
+	rules := firewall.AdmitRules(bridge)
 	return plan.Step{
-		Op: "nftables", Object: "chains of others that drop at the hook forward",
-		Args: []plan.Arg{plan.A("rules", firewall.AdmitRules(bridge))},
+		Op: "nft insert rule", Object: "chains of others that drop at the hook forward",
+		Args: []plan.Arg{plan.A("rule", rules[0].Text), plan.A("rule", rules[1].Text)},
 		Why:  "an accept in a table of one's own does not overrule their drop",
 		Do: func() error {
 			return s.update(s.ctx, func(*lease.Network) error {

@@ -13,12 +13,16 @@ import (
 	"tandem/network/port"
 )
 
+// maxTold is the number of port rules that a plan tells of. A range may have a thousand.
+const maxTold = 16
+
 // portSteps publish ports.
 func (s *Setup) portSteps() []plan.Step {
-	return []plan.Step{
+	bridge := s.spec.Mode.Value
+	steps := []plan.Step{
 		{
 			Op: "RTM_SETLINK", Object: s.lease.Link, Args: []plan.Arg{plan.A("hairpin", "where net.bridge.bridge-nf-call-* are on")},
-			Why: "where br_netfilter turns around what a box sends to its own published port, the bridge has to send it back",
+			Why: "what a box sends to its own published port is turned around in the bridge then, which has to send it back",
 			Do:  s.setHairpin,
 		},
 		{
@@ -31,15 +35,27 @@ func (s *Setup) portSteps() []plan.Step {
 				return nil
 			},
 		},
-		{
-			Op: "nftables", Object: "table inet " + s.spec.Mode.Value,
-			Args: []plan.Arg{plan.A("rules", later(s.portRules))},
-			Why:  "packets for a published port get the box's address (DNAT); the whole table in one transaction",
-			Do:   s.applyRules,
+	}
+	for i, line := range s.portLines() {
+		if i == maxTold {
+			steps = append(steps, plan.Step{
+				Op: "nft add rule", Object: "inet " + bridge + " " + line.Chain,
+				Args: []plan.Arg{plan.A("more", len(s.portLines())-maxTold)}, Why: "and so on",
+			})
+			break
+		}
+		steps = append(steps, ruleStep(bridge, line, func() string { return s.portLines()[i].Text }))
+	}
+	return append(
+		steps,
+		plan.Step{
+			Op: "NFNL_MSG_BATCH_END", Object: "table inet " + bridge,
+			Why: "commit the whole table anew: it follows from the leases",
+			Do:  s.applyRules,
 			// While the lease is still there, so that a port is without rules before it is free for others.
 			Undo: func() error { return s.dropPorts(context.WithoutCancel(s.ctx)) },
 		},
-		{
+		plan.Step{
 			Op: "IPCTNL_MSG_CT_DELETE", Object: "UDP flows to the published ports",
 			Why: "a client that has sent before the rules were there would go on to reach the host",
 			Do: func() error {
@@ -50,7 +66,13 @@ func (s *Setup) portSteps() []plan.Step {
 				return firewall.ForgetUDP(ns, s.attachment.Ports)
 			},
 		},
-	}
+	)
+}
+
+// portLines are the rules of the published ports. Their number does not depend on which ports there are to be had.
+func (s *Setup) portLines() []firewall.Line {
+	box := firewall.Box{ID: s.spec.ID, Ports: s.attachment.Ports, IPv4: s.address(false).Addr(), IPv6: s.address(true).Addr()}
+	return box.Lines()
 }
 
 // setHairpin lets the bridge send a frame back to the port that it came from. Without br_netfilter, a packet for a
@@ -121,15 +143,6 @@ func (s *Setup) usedPorts(n *lease.Network) ([]port.User, error) {
 		used = append(used, other.Ports("")...)
 	}
 	return used, nil
-}
-
-func (s *Setup) portRules() string {
-	box := firewall.Box{ID: s.spec.ID, Ports: s.attachment.Ports, IPv4: s.address(false).Addr(), IPv6: s.address(true).Addr()}
-	text := ""
-	for _, r := range box.PortRules() {
-		text += "\n" + r
-	}
-	return text
 }
 
 func (s *Setup) applyRules() error {

@@ -47,7 +47,9 @@ func TestFailureAtEachStep(t *testing.T) {
 						t.Fatal(err)
 					}
 					all := s.Steps()
-					steps = len(all)
+					if steps = len(all); k > 0 && all[k-1].Do == nil {
+						continue // told of alone
+					}
 					p := plan.New("test")
 					p.Add(all[:k]...)
 					p.Add(plan.Step{Op: "break", Do: func() error { return errBroken }})

@@ -140,8 +140,8 @@ func TestAdmit(t *testing.T) {
 	for _, chain := range []string{"ip filter FORWARD", "inet fw f1"} {
 		got := nft(t, ns, "", append([]string{"list", "chain"}, strings.Fields(chain)...)...)
 		for _, rule := range AdmitRules("tandem0") {
-			if strings.Count(got, rule+"\n") != 1 {
-				t.Errorf("%s lacks %s:\n%s", chain, rule, got)
+			if strings.Count(got, rule.Text+"\n") != 1 {
+				t.Errorf("%s lacks %s:\n%s", chain, rule.Text, got)
 			}
 		}
 		if accept := strings.Index(got, "tandem0"); accept > strings.Index(got, "192.0.2.9") && strings.Contains(got, "192.0.2.9") {
@@ -192,10 +192,10 @@ func FuzzComment(f *testing.F) {
 
 func TestShiftedRangeHasARuleForEachPort(t *testing.T) {
 	b := Box{ID: "a", IPv4: example(t).Boxes[0].IPv4, Ports: []port.Mapping{mappings(t, "0.0.0.0:8000-8002:9000-9002")[0]}}
-	for i, got := range b.PortRules() {
+	for i, line := range b.Lines() {
 		want := fmt.Sprintf(`meta nfproto ipv4 tcp dport %d dnat ip to 10.77.0.2:%d comment "a"`, 8000+i, 9000+i)
-		if got != want {
-			t.Errorf("rule %d: %s, want %s", i, got, want)
+		if line.Text != want || line.Chain != "published" {
+			t.Errorf("rule %d: %+v, want %s", i, line, want)
 		}
 	}
 }

@@ -29,21 +29,15 @@ func (f foreign) drops() bool {
 }
 
 // AdmitRules are the rules that [Conn.Admit] puts in front of others'.
-func AdmitRules(bridge string) []string {
-	var text []string
-	for _, r := range admitRules(bridge) {
-		text = append(text, r.String())
-	}
-	return text
-}
+func AdmitRules(bridge string) []Line { return lines(admitRules(bridge)) }
 
 // admitRules let everything pass from and to the bridge: what may pass, the chain forward of the bridge's own table
 // decides. They are what iptables-nft can print, too.
 func admitRules(bridge string) []rule {
 	comment := admitComment(bridge)
 	return []rule{
-		{"", []part{iifname(bridge), accept()}, comment},
-		{"", []part{oifname(bridge), accept()}, comment},
+		{"", []part{iifname(bridge), accept()}, comment, ""},
+		{"", []part{oifname(bridge), accept()}, comment, ""},
 	}
 }
 

@@ -18,6 +18,7 @@ type rule struct {
 	chain   string
 	parts   []part
 	comment string
+	why     string
 }
 
 // part is a match or a statement of a rule: its text, and the expressions that the kernel's small machine runs for it.

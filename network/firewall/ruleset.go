@@ -59,22 +59,33 @@ func (r Ruleset) rules() []rule {
 	// A packet for 127.0.0.1 is never turned around here, neither one of the host's own, which the relay is for, nor
 	// one that a neighbour on the uplink made up: the kernel would drop that, but looks at it only after this chain.
 	for _, name := range []string{"prerouting", "output"} {
+		why := "what comes for the host may be for a published port"
+		if name == "output" {
+			why = "and so may what the host sends to itself"
+		}
 		rules = append(rules,
-			rule{name, []part{daddrNot(loopback4), toHost(), jump("published")}, ""},
-			rule{name, []part{daddrNot(loopback6), toHost(), jump("published")}, ""})
+			rule{name, []part{daddrNot(loopback4), toHost(), jump("published")}, "", why},
+			rule{name, []part{daddrNot(loopback6), toHost(), jump("published")}, "", why})
 	}
-	in, out := iifname(r.Bridge), oifname(r.Bridge)
+	in, out, outside := iifname(r.Bridge), oifname(r.Bridge), iifnameNot(r.Bridge)
 	for _, subnet := range r.subnets() {
-		rules = append(rules, rule{"forward", []part{in, oifnameNot(r.Bridge), saddrNot(subnet), drop()}, "not its address"})
+		parts := []part{in, oifnameNot(r.Bridge), saddrNot(subnet), drop()}
+		rules = append(rules, rule{"forward", parts, "not its address", "a box sends as itself or not at all"})
 	}
 	rules = append(rules,
-		rule{"forward", []part{out, iifnameNot(r.Bridge), known(), accept()}, ""},
-		rule{"forward", []part{out, iifnameNot(r.Bridge), published(), accept()}, ""},
-		rule{"forward", []part{out, iifnameNot(r.Bridge), drop()}, "not published"})
+		rule{"forward", []part{out, outside, known(), accept()}, "", "replies"},
+		rule{"forward", []part{out, outside, published(), accept()}, "", "what came to a published port"},
+		rule{"forward", []part{out, outside, drop()}, "not published", "and nothing else: a neighbour could route to the boxes' subnet"})
 	for _, subnet := range r.subnets() {
 		rules = append(rules,
-			rule{"postrouting", []part{oifnameNot(r.Bridge), saddr(subnet), masquerade()}, "out"},
-			rule{"postrouting", []part{out, saddr(subnet), published(), masquerade()}, "box to box by a published port"})
+			rule{
+				"postrouting", []part{oifnameNot(r.Bridge), saddr(subnet), masquerade()}, "out",
+				"outside, nobody knows the way to the boxes' subnet: there they appear as the host",
+			},
+			rule{
+				"postrouting", []part{out, saddr(subnet), published(), masquerade()}, "box to box by a published port",
+				"the reply would go to its neighbour directly, who never asked that address",
+			})
 	}
 	return rules
 }
@@ -119,15 +130,48 @@ func (b Box) rules() []rule {
 	return rules
 }
 
-func (b Box) rule(parts ...part) rule { return rule{"published", parts, b.ID} }
+func (b Box) rule(parts ...part) rule {
+	return rule{"published", parts, b.ID, "packets for the port of the host get the box's address"}
+}
 
-// PortRules are the rules of a box's published ports, as nft(8) prints them.
-func (b Box) PortRules() []string {
-	var text []string
-	for _, r := range b.rules() {
-		text = append(text, r.String())
+// Line is a rule for people.
+type Line struct {
+	Chain string
+	Text  string // as nft(8) prints it
+	Why   string
+}
+
+// Lines are the rules that boxes share.
+func (r Ruleset) Lines() []Line {
+	r.Boxes = nil
+	return lines(r.rules())
+}
+
+// Lines are the rules of a box's published ports.
+func (b Box) Lines() []Line { return lines(b.rules()) }
+
+func lines(rules []rule) []Line {
+	var all []Line
+	for _, r := range rules {
+		all = append(all, Line{r.chain, r.String(), r.why})
 	}
-	return text
+	return all
+}
+
+// Chains are the chains of a table, each as nft(8) prints its first line.
+func Chains() []string {
+	var all []string
+	for _, c := range chains {
+		all = append(all, c.name+" "+c.definition())
+	}
+	return all
+}
+
+func (c chain) definition() string {
+	if c.hook == nil {
+		return "{}"
+	}
+	return fmt.Sprintf("{ type %s hook %s priority %s; }", c.kind, c.hookName, c.order)
 }
 
 // String is the table, as nft(8) prints it.
