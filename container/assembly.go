@@ -77,8 +77,8 @@ func (e *Engine) assemble(s *Spec, detached bool) (*assembly, error) {
 	if a.ns, err = parseNamespaces(c.Linux.Namespaces); err != nil {
 		return nil, err
 	}
-	if !a.ns.has(unix.CLONE_NEWNS) {
-		return nil, invalid("linux.namespaces has no mount namespace: the container's mounts would be the host's")
+	if !a.ns.has(unix.CLONE_NEWNS) && s.Overlay != nil {
+		return nil, invalid("linux.namespaces has no mount namespace, and the root is made of layers")
 	}
 	if err := checkMappings(c.Linux, a.ns); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (e *Engine) assemble(s *Spec, detached bool) (*assembly, error) {
 	if err := a.program.Err(); err != nil {
 		return nil, err
 	}
-	a.makePlan()
+	a.makePlan(warn)
 	return a, nil
 }
 
@@ -205,6 +205,7 @@ func (a *assembly) rootSpec() rootfs.Spec {
 		MountLabel: c.Linux.MountLabel, UserNS: a.ns.has(unix.CLONE_NEWUSER), NewNetwork: a.ns.has(unix.CLONE_NEWNET),
 		NewIPC: a.ns.has(unix.CLONE_NEWIPC), NewUTS: a.ns.has(unix.CLONE_NEWUTS), NewPID: a.ns.has(unix.CLONE_NEWPID),
 		NewCgroup: a.ns.has(unix.CLONE_NEWCGROUP), Rootless: os.Geteuid() != 0, NoPivot: a.spec.NoPivot,
+		HostMounts: !a.ns.has(unix.CLONE_NEWNS),
 	}
 	if s.MountLabel != "" && !haveSELinux() {
 		s.MountLabel = "" // a mount option that the kernel would refuse
@@ -219,7 +220,7 @@ func (a *assembly) rootSpec() rootfs.Spec {
 }
 
 // makePlan puts the parent's steps and the child's into one list, in the order in which they happen.
-func (a *assembly) makePlan() {
+func (a *assembly) makePlan(warn func(string, ...any)) {
 	p := plan.New("create container " + a.spec.ID)
 	a.plan = p
 	p.Phase("make its place on disk")
@@ -227,6 +228,19 @@ func (a *assembly) makePlan() {
 	if a.group != nil {
 		p.Phase("make its cgroup")
 		p.Add(a.group.Create()...)
+	}
+	if !a.ns.has(unix.CLONE_NEWNS) {
+		warn("linux.namespaces has no mount namespace: the container's mounts are the host's, and chroot is what holds it")
+		p.Phase("remember the host's mounts")
+		p.Add(plan.Step{
+			Op: "umount2", Object: a.rootPath(), Args: []plan.Arg{plan.A("flags", "MNT_DETACH")},
+			Why:  "in the end: the container's mounts are the host's, and all below this one",
+			Do: func() (err error) {
+				a.state.Beneath, err = mountID(a.rootPath())
+				return err
+			},
+			Undo: func() error { return unmountRoot(a.rootPath(), a.state.Beneath) },
+		})
 	}
 	p.Phase("make the child")
 	p.Add(a.cloneStep())

@@ -275,11 +275,41 @@ func (c *Container) delete(ctx context.Context, force bool) error {
 	if err := c.end(ctx); err != nil {
 		return err
 	}
+	if c.state.HostMounts {
+		if err := unmountRoot(c.state.Rootfs, c.state.Beneath); err != nil {
+			return err
+		}
+	}
 	hooks := runAll(ctx, "poststop", c.state.Poststop, c.state.specState(specs.StateStopped, 0))
 	if hooks != nil {
 		c.engine.warn("container %s: %v", c.state.ID, hooks) // runtime.md, Lifecycle, step 13: the rest goes on
 	}
 	return os.RemoveAll(c.dir())
+}
+
+// mountID tells which mount a folder is on.
+func mountID(path string) (uint64, error) {
+	var x unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID, &x); err != nil {
+		return 0, fmt.Errorf("statx %s: %w", path, err)
+	}
+	return x.Mnt_id, nil
+}
+
+// unmountRoot takes a container's mounts off the host: what was mounted on the path since it was on the mount beneath.
+func unmountRoot(path string, beneath uint64) error {
+	now, err := mountID(path)
+	if errors.Is(err, unix.ENOENT) || err == nil && now == beneath {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return os.NewSyscallError("umount2 "+path, err)
 }
 
 // end ends all of the container's processes, and removes its cgroup.

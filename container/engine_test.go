@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,7 +57,7 @@ func busyboxRoot(t *testing.T) string {
 	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), text, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"sh", "cat", "ls", "id", "sleep", "true", "hostname", "mount", "ps", "kill", "stat", "test", "echo", "dd", "grep", "ip", "touch", "env", "pwd", "tty"} {
+	for _, name := range []string{"sh", "cat", "ls", "id", "sleep", "true", "hostname", "mount", "ps", "kill", "stat", "test", "echo", "dd", "grep", "ip", "touch", "env", "pwd", "tty", "readlink"} {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
 			t.Fatal(err)
 		}
@@ -558,6 +559,33 @@ func TestUserNamespace(t *testing.T) {
 	status, out := b.run(s)
 	if fields := strings.Fields(out); status != 0 || !slices.Equal(fields, []string{"0", "0", "100000", "65536", "null"}) {
 		t.Errorf("status %d, output %q", status, out)
+	}
+}
+
+// Without a mount namespace the host's mounts are what they were, after the container's end and after a failure.
+func TestHostMounts(t *testing.T) {
+	b := newBench(t)
+	before, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"sh", "frobnicate"} {
+		s := b.spec("ls /; readlink /proc/self/ns/mnt; test -c /dev/null && echo null")
+		s.Config.Process.Args[0] = command
+		s.Config.Linux.Namespaces = slices.DeleteFunc(s.Config.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.MountNamespace })
+		if command == "sh" {
+			own, _ := os.Readlink("/proc/self/ns/mnt")
+			status, out := b.run(s)
+			if status != 0 || !strings.Contains(out, own) || !strings.Contains(out, "null") || strings.Contains(out, "home") {
+				t.Errorf("status %d, output %q, want 0, a root of its own and %s", status, out, own)
+			}
+		} else if _, err := b.Create(t.Context(), s); !errors.Is(err, unix.ENOENT) {
+			t.Errorf("create: %v, want %v", err, unix.ENOENT)
+		}
+		b.nothingLeft(s)
+		if after, err := os.ReadFile("/proc/self/mountinfo"); err != nil || !bytes.Equal(before, after) {
+			t.Errorf("mounts of the host after %s, %v:\n%s\nbefore:\n%s", command, err, after, before)
+		}
 	}
 }
 

@@ -120,6 +120,12 @@ func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *process, pidFD *
 	}
 	p.Phase("join the container's namespaces")
 	joinAll(p, pidFD, ns.own())
+	if !ns.has(unix.CLONE_NEWNS) {
+		path := fmt.Sprintf("/proc/%d/root", c.state.Init.PID)
+		root := p.Late("fd", path, func() (*os.File, error) { return os.OpenFile(path, unix.O_PATH|unix.O_DIRECTORY, 0) })
+		p.Call("fchdir", unix.SYS_FCHDIR, path, "the mount namespace is the host's", root)
+		p.Chroot(".", "and the root the container's")
+	}
 	if ns.has(unix.CLONE_NEWUSER) {
 		p.Call("setresgid", unix.SYS_SETRESGID, "", "", child.Int("rgid", 0), child.Int("egid", 0), child.Int("sgid", 0))
 		p.Call("setresuid", unix.SYS_SETRESUID, "", "", child.Int("ruid", 0), child.Int("euid", 0), child.Int("suid", 0))

@@ -136,7 +136,7 @@ func (a *assembly) run(ctx context.Context) error {
 	a.state = &state{
 		ID: s.ID, Bundle: s.Bundle, Rootfs: a.rootPath(), Created: now(), Owner: os.Geteuid(), ctx: ctx,
 		Version: s.Config.Version, Annotations: s.Config.Annotations, Command: s.Config.Process.Args[0],
-		OwnPIDs: a.ns.new&unix.CLONE_NEWPID != 0,
+		HostMounts: !a.ns.has(unix.CLONE_NEWNS), OwnPIDs: a.ns.new&unix.CLONE_NEWPID != 0,
 	}
 	if h := s.Config.Hooks; h != nil {
 		a.state.Poststart, a.state.Poststop, a.state.StartHooks = h.Poststart, h.Poststop, h.StartContainer

@@ -43,7 +43,9 @@ type state struct {
 	Poststop    []specs.Hook      `json:"poststop,omitempty"`
 	StartHooks  []specs.Hook      `json:"startContainer,omitempty"`
 	Command     string            `json:"command"`
-	OwnPIDs     bool              `json:"ownPIDs,omitempty"` // a PID namespace of its own, which ends with its first process
+	HostMounts  bool              `json:"hostMounts,omitempty"` // no mount namespace of its own: Rootfs is a mount of the host's
+	Beneath     uint64            `json:"beneath,omitempty"`    // and this the mount that Rootfs was on before
+	OwnPIDs     bool              `json:"ownPIDs,omitempty"`    // a PID namespace of its own, which ends with its first process
 
 	ctx context.Context // of the one call that makes it
 }

@@ -56,6 +56,9 @@ func (b *Build) Prepare(p *child.Program) {
 func (b *Build) detachFromHost(p *child.Program) {
 	p.Phase("keep mounts from the host")
 	p.Umask(0, "modes are what the specification says")
+	if b.spec.HostMounts {
+		return
+	}
 	p.MountSetattr(child.None, "/", unix.AT_RECURSIVE, unix.MountAttr{Propagation: b.inherited()},
 		"no mount made here shows up on the host; and pivot_root wants no shared parent")
 }
@@ -77,6 +80,10 @@ func (b *Build) mountRoot(p *child.Program) {
 	p.Phase("make %s a mount", b.spec.Root)
 	_, b.root = p.OpenTree(child.AtCwd, b.spec.Root, unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE,
 		"pivot_root takes nothing but a mount")
+	if b.spec.HostMounts {
+		p.MountSetattr(child.From("dir", b.root), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, unix.MountAttr{Propagation: unix.MS_PRIVATE},
+			"what is mounted below it comes up nowhere else")
+	}
 	_, at := p.Openat2(child.AtCwd, b.spec.Root, unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY}, "")
 	p.MoveMount(b.root, at, b.spec.Root, "on the folder that it is a view of")
 	p.Close(at)

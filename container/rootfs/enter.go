@@ -8,6 +8,13 @@ import (
 
 // Enter makes Root the child's "/". The host's files are out of reach afterwards.
 func (b *Build) Enter(p *child.Program) {
+	if b.spec.HostMounts {
+		p.Phase("enter the root file system")
+		p.Fchdir(b.root, b.spec.Root, "")
+		p.Chroot(".", "the mount namespace is the host's, whose root has to stay")
+		p.Chdir("/", "")
+		return
+	}
 	if b.spec.NoPivot {
 		b.enterByChroot(p)
 		return

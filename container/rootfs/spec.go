@@ -60,4 +60,7 @@ type Spec struct {
 	// that are taken away then, so that no way is left to them; nil is /proc and /sys.
 	NoPivot  bool
 	HostProc []string
+	// HostMounts says that the child has no mount namespace of its own. Then the host's mounts stay as they are, all of
+	// the container's are below one on Root, which whoever made the container unmounts in the end, and Enter is chroot(2).
+	HostMounts bool
 }
