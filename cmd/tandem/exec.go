@@ -69,18 +69,21 @@ func execInBox(cmd *cobra.Command, r *box.Record, o box.ExecOptions, interactive
 			streams.Stdin = asFile(cmd.InOrStdin())
 		}
 	}
+	signals := catchSignals()
 	p, err := r.Exec(context.WithoutCancel(cmd.Context()), o, streams)
 	if err != nil {
+		signals.drop()
 		t.close()
 		return err
 	}
 	defer p.Release()
 	if detach {
+		signals.drop()
 		return nil
 	}
-	stop := passSignals(p, t)
+	signals.pass(p, t)
 	status, err := p.Wait()
-	stop()
+	signals.stop()
 	t.close()
 	if err != nil {
 		return err

@@ -31,23 +31,23 @@ func runForeground(cmd *cobra.Command, f *runFlags, r *box.Record) error {
 		defer null.Close()
 		streams.Stdin = null
 	}
-	// A reader of what this process says may go away: that ends no container half-way.
-	pipes := make(chan os.Signal, 1)
-	signal.Notify(pipes, unix.SIGPIPE)
-	defer signal.Stop(pipes)
+	// From here on signals are the command's. SIGPIPE is among them: who reads what this process says may go away, which
+	// must not end it with a container half made.
+	signals := catchSignals()
 	trace := &stepTrace{w: cmd.ErrOrStderr()}
 	if f.trace {
 		streams.Observe = trace.step
 	}
 	p, err := r.Start(cmd.Context(), streams)
 	if err != nil {
+		signals.drop()
 		t.close()
 		return errors.Join(err, r.Discard())
 	}
 	trace.end()
-	stop := passSignals(p, t)
+	signals.pass(p, t)
 	exit, err := r.Keep(context.WithoutCancel(cmd.Context()), p)
-	stop()
+	signals.stop()
 	t.close()
 	switch {
 	case err != nil:
@@ -77,15 +77,25 @@ func warnTo(cmd *cobra.Command) func(string, ...any) {
 // gets none that it has no handler for, see pid_namespaces(7).
 const boxPatience = 2
 
-// passSignals passes on what this process is sent, until stop is called.
-func passSignals(p *container.Process, t *boxTerminal) (stop func()) {
-	received := make(chan os.Signal, 64)
-	signal.Notify(received)
-	done := make(chan struct{})
+// boxSignals are what this process is sent, from the moment that they are caught.
+type boxSignals struct {
+	received chan os.Signal
+	done     chan struct{}
+}
+
+// catchSignals is called before a command is started: what comes while it is started is kept for it.
+func catchSignals() *boxSignals {
+	s := &boxSignals{received: make(chan os.Signal, 64), done: make(chan struct{})}
+	signal.Notify(s.received)
+	return s
+}
+
+// pass hands them to the command, until stop is called.
+func (b *boxSignals) pass(p *container.Process, t *boxTerminal) {
 	go func() {
-		defer close(done)
+		defer close(b.done)
 		asked := 0
-		for s := range received {
+		for s := range b.received {
 			switch s := s.(syscall.Signal); s {
 			case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG, unix.SIGTTIN, unix.SIGTTOU: // SIGURG is how Go's scheduler interrupts a thread
 			case unix.SIGWINCH:
@@ -100,9 +110,16 @@ func passSignals(p *container.Process, t *boxTerminal) (stop func()) {
 			}
 		}
 	}()
-	return func() {
-		signal.Stop(received)
-		close(received)
-		<-done
-	}
+}
+
+// stop is called after pass.
+func (b *boxSignals) stop() {
+	b.drop()
+	<-b.done
+}
+
+// drop is called in the place of pass.
+func (b *boxSignals) drop() {
+	signal.Stop(b.received)
+	close(b.received)
 }

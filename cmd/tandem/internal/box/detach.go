@@ -56,7 +56,11 @@ func (r *Record) detach(ctx context.Context) error {
 	}
 	defer ready.Close()
 	defer theirs.Close()
-	cmd := exec.Command("/proc/self/exe", KeeperVerb, r.ID)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, KeeperVerb, r.ID)
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), RunVariable+"="+r.home.Run, "TANDEM_ROOT="+r.home.Data)
 	cmd.Stdout, cmd.Stderr = words, words

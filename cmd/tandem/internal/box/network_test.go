@@ -1,0 +1,89 @@
+package box_test
+
+import (
+	"fmt"
+	"net"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/internal/testenv"
+)
+
+// inNetNS runs f in a network namespace of its own, and so what f starts.
+func inNetNS(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine, and the namespace with it
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			err = exec.Command("busybox", "ip", "link", "set", "lo", "up").Run()
+		}
+		if err == nil {
+			defer close(done)
+			f()
+			return
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBridge(t *testing.T) {
+	b := newBench(t)
+	testenv.Need(t, testenv.NetNS)
+	inNetNS(t, func() {
+		b.must("run", "-d", "--name", "web", "-p", "127.0.0.1:8080:80", "--rootfs", b.root, "--", "sh", "-c", "echo up; while :; do echo hello | nc -l -p 80; done")
+		r := b.record("web")
+		if r.Network == nil || len(r.Network.Addresses) == 0 {
+			t.Errorf("the record has no address: %+v", r.Network)
+			return
+		}
+		b.await("web", "up")
+		if got := b.must("exec", "web", "cat", "/etc/hosts"); !strings.Contains(got, fmt.Sprintf("%s\t%s", r.Network.Addresses[0].Addr(), r.ID[:12])) {
+			t.Errorf("/etc/hosts: %q", got)
+		}
+		if got := b.must("ps"); !strings.Contains(got, "127.0.0.1:8080:80") {
+			t.Errorf("ps: %q", got)
+		}
+		// From another container, from one in the same namespace, and from the host by the published port.
+		address := r.Network.Addresses[0].Addr().String()
+		reach := "until nc -w 5 %s < /dev/null | grep hello; do sleep 0.05; done"
+		if got := b.must("run", "--rm", "--rootfs", b.root, "sh", "-c", fmt.Sprintf(reach, address+" 80")); got != "hello" {
+			t.Errorf("from another container: %q", got)
+		}
+		if got := b.must("run", "--rm", "--net", "container:web", "--rootfs", b.root, "sh", "-c", "hostname; "+fmt.Sprintf(reach, "127.0.0.1 80")); got != r.ID[:12]+"\nhello" {
+			t.Errorf("from the same namespace: %q", got)
+		}
+		if got := b.must("run", "--rm", "--net", "host", "--rootfs", b.root, "sh", "-c", fmt.Sprintf(reach, "127.0.0.1 8080")); got != "hello" {
+			t.Errorf("from the host: %q", got)
+		}
+		if got := b.tandem("run", "--rm", "-p", "127.0.0.1:8080:80", "--rootfs", b.root, "true"); got.status != 125 || !strings.Contains(got.stderr, "8080") {
+			t.Errorf("a port that is taken: %+v", got)
+		}
+		b.must("rm", "-f", "web")
+		links, err := net.Interfaces()
+		if err != nil || len(links) != 1 {
+			t.Errorf("links after the last container: %v, %v", links, err)
+		}
+		// A keeper that was killed leaves a link and a lease, too.
+		b.must("run", "-d", "--name", "orphan", "-p", "8081:80", "--rootfs", b.root, "sleep", "1000")
+		if err := unix.Kill(b.record("orphan").Keeper.PID, unix.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		if err := b.record("orphan").Keeper.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		b.must("system", "gc")
+		if links, err := net.Interfaces(); err != nil || len(links) != 1 {
+			t.Errorf("links after gc: %v, %v", links, err)
+		}
+		b.empty()
+	})
+}
