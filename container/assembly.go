@@ -234,7 +234,7 @@ func (a *assembly) makePlan(warn func(string, ...any)) {
 		p.Phase("remember the host's mounts")
 		p.Add(plan.Step{
 			Op: "umount2", Object: a.rootPath(), Args: []plan.Arg{plan.A("flags", "MNT_DETACH")},
-			Why:  "in the end: the container's mounts are the host's, and all below this one",
+			Why: "in the end: the container's mounts are the host's, and all below this one",
 			Do: func() (err error) {
 				a.state.Beneath, err = mountID(a.rootPath())
 				return err
