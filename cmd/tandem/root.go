@@ -57,6 +57,7 @@ func newRootCommand() *cobra.Command {
 	})
 	root.AddCommand(
 		newKernelCommand(),
+		newImageCommand(),
 		newLabCommand(),
 		newProbeCommand(),
 		newExplainCommand(),

@@ -79,7 +79,7 @@ func nameOf(d ocispec.Descriptor) (string, error) {
 	if name == "" {
 		return "", nil
 	}
-	r, err := ParseReference(name)
+	r, err := parseReference(name)
 	if err != nil {
 		return "", err
 	}
@@ -227,7 +227,7 @@ func (s *Store) gatherDockerImage(image dockerImage, a *archive) (found, error) 
 	}
 	var f found
 	for _, tag := range image.RepoTags {
-		r, err := ParseReference(tag)
+		r, err := parseReference(tag)
 		if err != nil {
 			return found{}, err
 		}

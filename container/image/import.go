@@ -83,7 +83,7 @@ type found struct {
 func (s *Store) importFrom(ctx context.Context, o ImportOptions, read func(*progress) ([]found, error)) ([]Image, error) {
 	var name string
 	if o.Name != "" {
-		r, err := ParseReference(o.Name)
+		r, err := parseReference(o.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -177,7 +177,7 @@ func (s *Store) readArchive(ctx context.Context, r io.Reader, o ImportOptions) (
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	kind, format, err := Recognise(head)
+	kind, format, err := recognise(head)
 	if err != nil {
 		return nil, err
 	}

@@ -153,7 +153,7 @@ var hexPattern = regexp.MustCompile(`^(sha256:|sha512:)?[0-9a-f]{4,128}$`)
 // find gives the entry of the index that ref means. A name goes before an ID, as with docker.
 func (s *Store) find(index ocispec.Index, ref string) (ocispec.Descriptor, error) {
 	if !idPattern.MatchString(ref) && !strings.HasPrefix(ref, "sha256:") && !strings.HasPrefix(ref, "sha512:") {
-		r, err := ParseReference(ref)
+		r, err := parseReference(ref)
 		if err != nil {
 			return ocispec.Descriptor{}, err
 		}
@@ -226,7 +226,7 @@ func (s *Store) Tag(ref, name string) error {
 }
 
 func (s *Store) tag(ref, name string) error {
-	r, err := ParseReference(name)
+	r, err := parseReference(name)
 	if err != nil {
 		return err
 	}

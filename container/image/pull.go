@@ -16,9 +16,9 @@ import (
 
 // Pull gets an image from a registry, and unpacks its layers. What the store has of it is not sent again.
 func (s *Store) Pull(ctx context.Context, ref string, o TransferOptions) (Image, error) {
-	r, err := ParseReference(ref)
+	r, err := parseReference(ref)
 	if err != nil {
-		return Image{}, err
+		return Image{}, fmt.Errorf("image: pull %w", err)
 	}
 	images, err := s.importFrom(ctx, ImportOptions{Progress: o.Progress}, func(p *progress) ([]found, error) {
 		return s.pull(ctx, r, o, p)

@@ -21,9 +21,9 @@ func (s *Store) Push(ctx context.Context, ref, target string, o TransferOptions)
 	if target == "" {
 		target = ref
 	}
-	r, err := ParseReference(target)
+	r, err := parseReference(target)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("image: push to %w", err)
 	}
 	d, err := s.push(ctx, ref, r, o)
 	if err != nil {

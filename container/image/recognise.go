@@ -39,12 +39,20 @@ var (
 // begins with a name that is in no root file system; folders alone say nothing, unless they are named by a digest. What
 // is no tar archive at all is refused with [ErrFormat].
 func Recognise(head []byte) (Kind, compress.Format, error) {
+	kind, format, err := recognise(head)
+	if err != nil {
+		return "", format, fmt.Errorf("image: recognise: %w", err)
+	}
+	return kind, format, nil
+}
+
+func recognise(head []byte) (Kind, compress.Format, error) {
 	format := compress.Detect(head)
 	plain := head
 	if format != compress.None {
 		r, _, err := compress.NewReader(bytes.NewReader(head))
 		if err != nil {
-			return "", format, fmt.Errorf("image: recognise: %w: %w", ErrFormat, err)
+			return "", format, fmt.Errorf("%w: %w", ErrFormat, err)
 		}
 		defer r.Close()
 		plain = make([]byte, plainSize)
@@ -52,10 +60,7 @@ func Recognise(head []byte) (Kind, compress.Format, error) {
 		plain = plain[:n]
 	}
 	kind, err := recogniseTar(plain)
-	if err != nil {
-		return "", format, fmt.Errorf("image: recognise: %w", err)
-	}
-	return kind, format, nil
+	return kind, format, err
 }
 
 func recogniseTar(head []byte) (Kind, error) {

@@ -40,13 +40,25 @@ const maxRepository = 255 // registry and repository together
 func ParseReference(s string) (Reference, error) {
 	r, err := parseReference(s)
 	if err != nil {
-		return Reference{}, fmt.Errorf("image: %.300q: %w: %w", s, ErrReference, err)
+		return Reference{}, fmt.Errorf("image: %w", err)
 	}
 	return r, nil
 }
 
+// parseReference is ParseReference for errors that say more.
 func parseReference(s string) (Reference, error) {
+	r, err := splitReference(s)
+	if err != nil {
+		return Reference{}, fmt.Errorf("%.300q: %w: %w", s, ErrReference, err)
+	}
+	return r, nil
+}
+
+func splitReference(s string) (Reference, error) {
 	var r Reference
+	if len(s) > 1024 {
+		return Reference{}, fmt.Errorf("%d characters are too many", len(s))
+	}
 	if idPattern.MatchString(s) {
 		return Reference{}, errors.New("it is an ID, and not a name")
 	}
@@ -76,17 +88,17 @@ func parseReference(s string) (Reference, error) {
 	if r.Registry == "index.docker.io" {
 		r.Registry = defaultRegistry
 	}
-	if r.Registry == defaultRegistry && r.Repository != "" && !strings.Contains(r.Repository, "/") {
-		r.Repository = defaultNamespace + "/" + r.Repository
-	}
-	if len(r.Registry)+1+len(r.Repository) > maxRepository {
-		return Reference{}, fmt.Errorf("its name has %d characters, at most %d are allowed", len(r.Registry)+1+len(r.Repository), maxRepository)
-	}
 	if !registryPattern.MatchString(r.Registry) {
 		return Reference{}, fmt.Errorf("registry %q", r.Registry)
 	}
 	if !repositoryPattern.MatchString(r.Repository) {
 		return Reference{}, fmt.Errorf("repository %q: lower-case letters and digits, separated by / . _ or -", r.Repository)
+	}
+	if r.Registry == defaultRegistry && !strings.Contains(r.Repository, "/") {
+		r.Repository = defaultNamespace + "/" + r.Repository
+	}
+	if len(r.Registry)+1+len(r.Repository) > maxRepository {
+		return Reference{}, fmt.Errorf("its name has %d characters, at most %d are allowed", len(r.Registry)+1+len(r.Repository), maxRepository)
 	}
 	return r, nil
 }

@@ -462,6 +462,11 @@ func TestKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	defer func() {
+		if cmd.ProcessState == nil { // the test failed before it came to that
+			_, _ = cmd.Process.Kill(), cmd.Wait()
+		}
+	}()
 	if _, err := stdin.Write(archive[:len(archive)/2]); err != nil {
 		t.Fatal(err)
 	}

@@ -70,6 +70,7 @@ func NewReader(r io.Reader) (io.ReadCloser, Format, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, "", err
 	}
+	err = nil
 	format := Detect(head)
 	source := &sourceReader{r: in}
 	var out io.Reader
@@ -91,7 +92,7 @@ func NewReader(r io.Reader) (io.ReadCloser, Format, error) {
 	case LZ4:
 		out = lz4.NewReader(source)
 	default:
-		out = in
+		out = source
 	}
 	if err != nil {
 		return nil, format, source.explain(format, err)
@@ -125,6 +126,9 @@ func (s *sourceReader) ReadByte() (byte, error) {
 func (s *sourceReader) explain(format Format, err error) error {
 	if s.err != nil {
 		return s.err
+	}
+	if format == None {
+		return err
 	}
 	if errors.Is(err, xz.ErrMemlimit) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		return fmt.Errorf("compress: %s: it asks for more than %d MiB of memory: %w", format, maxWindow>>20, ErrCorrupt)
