@@ -27,7 +27,7 @@ func init() {
 		{"ipc", "clone(CLONE_NEWIPC)", "System V shared memory, semaphores and queues, POSIX queues", prepareIPC, insideIPC},
 		{"user", "clone(CLONE_NEWUSER)", "user numbers, and what root may do", prepareUser, insideUser},
 		{"cgroup", "unshare(CLONE_NEWCGROUP)", "a root for the paths of cgroups", prepareCgroup, insideCgroup},
-		{"time", "unshare(CLONE_NEWTIME)", "clocks that count from the boot", prepareTime, insideTime},
+		{"time", "unshare(CLONE_NEWTIME), setns()", "clocks that count from the boot", prepareTime, insideTime},
 	}
 }
 

@@ -49,29 +49,31 @@ const (
 	fewMinutes  = 10 * time.Minute // more than the lesson takes
 )
 
-// prepareTime makes the namespace in the parent: CLONE_NEWTIME is a bit that
-// clone(2) takes for a part of the exit signal, and the offsets can be set only while
-// nobody is in the namespace. unshare(2) makes it for the children to come.
+// prepareTime makes a namespace that nobody is in: only until then can its
+// offsets be set. clone(2) can't make it, CLONE_NEWTIME is a bit of the exit
+// signal to it; unshare(2) makes it for the caller's children.
+//
+// But not for such as os/exec starts: those share our memory until execve, and
+// the clocks are in a page of that (kernels before 6.2 return EINVAL, rather
+// than wait for execve). The other way in is setns(2), for a process with one
+// thread, so none of Go's. nsenter(1) is such a process, and executes us.
 func prepareTime(cmd *exec.Cmd) (*visitor, error) {
+	namespace, err := newTimeNamespace()
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
 		return nil, err
 	}
-	cmd.Args = append(cmd.Args, strconv.FormatInt(now.Nano(), 10))
+	join := exec.Command("nsenter", fmt.Sprintf("--time=/proc/%d/fd/%d", os.Getpid(), namespace.Fd()), self)
+	cmd.Path, cmd.Err = join.Path, join.Err
+	cmd.Args = append(join.Args, append(cmd.Args[1:], strconv.FormatInt(now.Nano(), 10))...)
 	return &visitor{
-		start: func(cmd *exec.Cmd) error {
-			return onThread(func() error {
-				if err := unix.Unshare(unix.CLONE_NEWTIME); err != nil {
-					return fmt.Errorf("unshare: %w", err)
-				}
-				offsets := fmt.Sprintf("boottime %d 0\n", int(clocksAhead.Seconds()))
-				path := fmt.Sprintf("/proc/%d/timens_offsets", unix.Gettid())
-				if err := os.WriteFile(path, []byte(offsets), 0); err != nil {
-					return err
-				}
-				return cmd.Start()
-			})
-		},
 		look: func(pid int) error {
 			for _, name := range []string{"monotonic", "boottime"} {
 				offset, err := timeOffset(pid, name)
@@ -82,7 +84,25 @@ func prepareTime(cmd *exec.Cmd) (*visitor, error) {
 			}
 			return nil
 		},
+		leave: namespace.Close,
 	}, nil
+}
+
+// newTimeNamespace is held by the file alone, once the thread has ended.
+func newTimeNamespace() (namespace *os.File, err error) {
+	err = onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWTIME); err != nil {
+			return fmt.Errorf("unshare: %w", err)
+		}
+		folder := fmt.Sprintf("/proc/%d/", unix.Gettid())
+		offset := fmt.Sprintf("boottime %d 0\n", int(clocksAhead.Seconds()))
+		if err := os.WriteFile(folder+"timens_offsets", []byte(offset), 0); err != nil {
+			return err
+		}
+		namespace, err = os.Open(folder + "ns/time_for_children")
+		return err
+	})
+	return namespace, err
 }
 
 func insideTime(args []string) error {

@@ -34,15 +34,14 @@ type stop struct {
 
 // visitor is what happens outside.
 type visitor struct {
-	start func(cmd *exec.Cmd) error // nil for (*exec.Cmd).Start
-	look  func(pid int) error       // while the process inside waits, having done its part
-	leave func() error              // at the end, or nil
+	look  func(pid int) error // while the process inside waits, having done its part
+	leave func() error        // at the end, or nil
 }
 
 // Descriptors of the process inside, after the standard three.
 const (
 	begin = 3 + iota // end of file: do your part
-	done             // closed by it, when that is done
+	done             // a byte: it is there; closed: it has done its part
 	end              // end of file: go
 )
 
@@ -62,9 +61,6 @@ func (s *stop) visit() (err error) {
 			}
 		}()
 	}
-	if v.start == nil {
-		v.start = (*exec.Cmd).Start
-	}
 
 	var ours, theirs [3]*os.File
 	for i, toChild := range [3]bool{true, false, true} {
@@ -79,7 +75,7 @@ func (s *stop) visit() (err error) {
 		}
 	}
 	cmd.ExtraFiles = theirs[:]
-	if err := v.start(cmd); err != nil {
+	if err := cmd.Start(); err != nil {
 		return err
 	}
 	for _, f := range theirs {
@@ -97,6 +93,9 @@ func (s *stop) visit() (err error) {
 
 // guide takes turns with the process inside.
 func (s *stop) guide(pid int, ours [3]*os.File, look func(pid int) error) error {
+	if _, err := io.ReadFull(ours[1], make([]byte, 1)); err != nil {
+		return fmt.Errorf("the process inside does not begin: %w", err)
+	}
 	if err := s.compare(pid); err != nil {
 		return err
 	}
@@ -141,13 +140,17 @@ func beInside(name string, args []string) error {
 		if stops[i].name != name {
 			continue
 		}
+		done := os.NewFile(done, "done")
+		if _, err := done.Write([]byte{0}); err != nil {
+			return err
+		}
 		if _, err := io.Copy(io.Discard, os.NewFile(begin, "begin")); err != nil {
 			return err
 		}
 		if err := stops[i].inside(args); err != nil {
 			return fmt.Errorf("%s, inside: %w", name, err)
 		}
-		if err := os.NewFile(done, "done").Close(); err != nil {
+		if err := done.Close(); err != nil {
 			return err
 		}
 		_, err := io.Copy(io.Discard, os.NewFile(end, "end"))

@@ -50,7 +50,7 @@ func describe(path string) (string, error) {
 	case unix.S_IFDIR:
 		value := make([]byte, 8)
 		n, err := unix.Lgetxattr(path, opaqueAttribute, value)
-		if errors.Is(err, unix.ENODATA) {
+		if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) { // the second from older overlays, which hide it
 			return "/", nil
 		}
 		if err != nil {
