@@ -200,7 +200,8 @@ func withDevices(l *specs.Linux) *specs.LinuxResources {
 func (a *assembly) rootSpec() rootfs.Spec {
 	c := a.spec.Config
 	s := rootfs.Spec{
-		Root: a.rootPath(), Overlay: a.spec.Overlay, Propagation: c.Linux.RootfsPropagation, Mounts: c.Mounts,
+		Root: a.rootPath(), Overlay: a.spec.Overlay, Bundle: a.spec.Bundle,
+		UIDMappings: c.Linux.UIDMappings, GIDMappings: c.Linux.GIDMappings, UserNSPath: a.ns.join[unix.CLONE_NEWUSER], Propagation: c.Linux.RootfsPropagation, Mounts: c.Mounts,
 		Devices: c.Linux.Devices, Masked: c.Linux.MaskedPaths, ReadonlyAt: c.Linux.ReadonlyPaths, Sysctl: c.Linux.Sysctl,
 		MountLabel: c.Linux.MountLabel, UserNS: a.ns.has(unix.CLONE_NEWUSER), NewNetwork: a.ns.has(unix.CLONE_NEWNET),
 		NewIPC: a.ns.has(unix.CLONE_NEWIPC), NewUTS: a.ns.has(unix.CLONE_NEWUTS), NewPID: a.ns.has(unix.CLONE_NEWPID),
