@@ -79,6 +79,8 @@ func (s Spec) checkLink() error {
 		return fmt.Errorf("address %s: want an IPv4 or IPv6 address without a zone", s.Address)
 	case s.NoIPv6 && s.Address.Is6():
 		return fmt.Errorf("address %s: without IPv6", s.Address)
+	case s.MTU != 0 && s.MTU < minMTU6 && s.Address.Is6():
+		return fmt.Errorf("address %s: IPv6 needs an MTU of %d, not %d", s.Address, minMTU6, s.MTU)
 	case s.Tap == nil && s.NetNS == "" && s.OpenNetNS == nil:
 		return errors.New("no namespace for the container's end")
 	case s.Tap != nil && (s.NetNS != "" || s.OpenNetNS != nil):

@@ -130,8 +130,8 @@ func (sp *space) bridges() ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// leftovers are those of one bridge. Where the bridge is somebody else's, or has its leases elsewhere, so may be all that
-// looks like a leftover of it, but for what is leased here.
+// leftovers are those of one bridge. Where the bridge is somebody else's, or has its leases elsewhere, so may be all
+// that looks like a leftover of it, but for what is leased here.
 func (sp *space) leftovers(n *lease.Network, alive func(string) bool) ([]Leftover, error) {
 	var found []Leftover
 	inUse := false
@@ -248,8 +248,8 @@ func (sp *space) collectLeases(n *lease.Network, alive func(string) bool) (int, 
 	return len(gone), nil
 }
 
-// Reload puts back the rules of every bridge that has boxes. It is for after a `nft flush ruleset`, or a firewall that was
-// started anew.
+// Reload puts back the rules of every bridge that has boxes. It is for after a `nft flush ruleset`, or a firewall
+// that was started anew.
 func (s Store) Reload(ctx context.Context) error {
 	_, err := s.each(ctx, func(sp *space, file lease.File) ([]Leftover, error) {
 		return nil, file.Update(ctx, func(n *lease.Network) error {

@@ -73,14 +73,17 @@ func TestVMThatIsGone(t *testing.T) {
 	if found, err := w.store().Leftovers(t.Context(), nil); err != nil || len(found) != 0 {
 		t.Errorf("Leftovers = %v, %v", found, err)
 	}
-	if found, err := w.store().Leftovers(t.Context(), func(id string) bool { return id == "vm" }); err != nil || len(found) != 0 {
+	lives := func(id string) bool { return id == "vm" }
+	if found, err := w.store().Leftovers(t.Context(), lives); err != nil || len(found) != 0 {
 		t.Errorf("Leftovers while it lives = %v, %v", found, err)
 	}
 	found, err := w.store().Collect(t.Context(), func(string) bool { return false })
 	if err != nil || kindsOf(found) != "lease vm, bridge , table " {
 		t.Errorf("Collect = %v, %v", found, err)
 	}
-	for _, text := range []string{"lease 10.77.0.2 on tandem0 of vm: the box is gone", "bridge tandem0 on tandem0: no box"} {
+	for _, text := range []string{
+		"lease 10.77.0.2 on tandem0 of vm: the box is gone", "bridge tandem0 on tandem0: no box",
+	} {
 		if !strings.Contains(fmt.Sprint(found), text) {
 			t.Errorf("found %v, want %q", found, text)
 		}
@@ -209,7 +212,8 @@ func TestOtherState(t *testing.T) {
 	if _, err := Attach(t.Context(), other); !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), w.state) {
 		t.Errorf("Attach = %v, want %v and the folder that it belongs to", err, ErrForeign)
 	}
-	if found, err := (Store{State: other.State, Host: w.host.Path()}).Collect(t.Context(), func(string) bool { return false }); err != nil || len(found) != 0 {
+	store := Store{State: other.State, Host: w.host.Path()}
+	if found, err := store.Collect(t.Context(), func(string) bool { return false }); err != nil || len(found) != 0 {
 		t.Errorf("Collect = %v, %v", found, err)
 	}
 	w.same("after the refusal", before, w.snapshot())
@@ -311,7 +315,9 @@ func TestManyAtOnce(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				keys := []string{a.Addresses[0].String(), a.Addresses[1].String(), a.MAC, a.Link, fmt.Sprint("port ", a.Ports[0].HostPort)}
+				keys := []string{
+					a.Addresses[0].String(), a.Addresses[1].String(), a.MAC, a.Link, fmt.Sprint("port ", a.Ports[0].HostPort),
+				}
 				take(id, keys...)
 				if got, err := ask(ns, "tcp", at(outsideIP4, 7000)); err != nil || got != "outside "+hostIP4+" hello" {
 					t.Errorf("%s: %q, %v", id, got, err)

@@ -280,7 +280,8 @@ func (w *world) fails(ns *netns.NS, network, at string) {
 	}
 }
 
-// snapshot is all that boxes could leave on a host: links with their addresses, routes, rules, settings, sockets, files.
+// snapshot is all that boxes could leave on a host: links with their addresses, routes, rules, settings, sockets,
+// files.
 func (w *world) snapshot() string {
 	w.t.Helper()
 	testenv.Need(w.t, testenv.NFT)
@@ -289,7 +290,8 @@ func (w *world) snapshot() string {
 	links, err := h.LinkList()
 	w.must(err)
 	for _, l := range links {
-		fmt.Fprintf(&b, "link %s %s master %d mtu %d alias %q\n", l.Attrs().Name, l.Type(), l.Attrs().MasterIndex, l.Attrs().MTU, l.Attrs().Alias)
+		a := l.Attrs()
+		fmt.Fprintf(&b, "link %s %s master %d mtu %d alias %q\n", a.Name, l.Type(), a.MasterIndex, a.MTU, a.Alias)
 		addrs, err := h.AddrList(l, netlink.FAMILY_ALL)
 		w.must(err)
 		for _, a := range addrs {
@@ -298,7 +300,8 @@ func (w *world) snapshot() string {
 			}
 		}
 	}
-	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	main := &netlink.Route{Table: unix.RT_TABLE_MAIN}
+	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, main, netlink.RT_FILTER_TABLE)
 	w.must(err)
 	for _, r := range routes {
 		if r.Dst == nil || !r.Dst.IP.IsLinkLocalUnicast() {
@@ -308,7 +311,8 @@ func (w *world) snapshot() string {
 	b.WriteString(w.nft("", "list", "ruleset"))
 	sp := &space{ns: w.host}
 	for _, name := range []string{
-		"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/uplink/force_forwarding", "net/ipv6/conf/uplink/accept_ra",
+		"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding",
+		"net/ipv6/conf/uplink/force_forwarding", "net/ipv6/conf/uplink/accept_ra",
 	} {
 		value, err := sp.sysctl(name)
 		fmt.Fprintf(&b, "%s %s %v\n", name, value, err != nil)

@@ -15,8 +15,8 @@ import (
 	"tandem/network/netns"
 )
 
-// space is a network namespace with what is needed to work on it, each opened when it is first asked for. It can be used
-// again after close.
+// space is a network namespace with what is needed to work on it, each opened when it is first asked for. It can be
+// used again after close.
 type space struct {
 	open  func() (*netns.NS, error)
 	state string // of a host: the folder of leases

@@ -93,7 +93,8 @@ func TestSpoofedSourceStays(t *testing.T) {
 		defer l.Close()
 		for _, source := range []string{spoofed, own} {
 			w.must(a.ns.Do(func() error {
-				c, err := net.DialUDP("udp", &net.UDPAddr{IP: net.ParseIP(source)}, &net.UDPAddr{IP: net.ParseIP(outsideIP), Port: 7000})
+				to := &net.UDPAddr{IP: net.ParseIP(outsideIP), Port: 7000}
+				c, err := net.DialUDP("udp", &net.UDPAddr{IP: net.ParseIP(source)}, to)
 				if err != nil {
 					return err
 				}

@@ -195,7 +195,7 @@ func (s *Setup) describe(l *lease.Lease) {
 	if s.spec.Tap != nil {
 		kind, l.Tap = tapKind, true
 	}
-	l.Link, l.NoIPv6 = linkName(kind, s.network.Bridge, s.spec.ID), s.spec.NoIPv6
+	l.Link, l.NoIPv6 = linkName(kind, s.network.Bridge, s.spec.ID), s.withoutIPv6()
 	s.attachment.Link, s.attachment.MTU, s.attachment.MAC = l.Link, s.mtu(), s.mac().String()
 	if s.spec.Tap == nil {
 		s.attachment.Interface = s.spec.Interface
@@ -209,6 +209,18 @@ func (s *Setup) describe(l *lease.Lease) {
 		s.attachment.Gateways = append(s.attachment.Gateways, s.network.Gateways()[i].Addr())
 	}
 	s.attachment.Ports = s.spec.Ports
+}
+
+// withoutIPv6 tells whether the box does without, whatever the bridge has.
+func (s *Setup) withoutIPv6() bool {
+	if s.spec.NoIPv6 || !s.network.IPv6.IsValid() {
+		return true
+	}
+	if s.mtu() < minMTU6 {
+		s.note(fmt.Sprintf("without IPv6: the MTU of %d is below %d", s.mtu(), minMTU6))
+		return true
+	}
+	return false
 }
 
 func (s *Setup) mtu() int {

@@ -268,8 +268,9 @@ func (sp *space) setIfThere(name, value string) error {
 func (s *Setup) tableSteps() []plan.Step {
 	bridge := s.spec.Mode.Value
 	steps := []plan.Step{{
-		Op: "nft add table", Object: "inet " + bridge, Args: []plan.Arg{plan.A("chains", strings.Join(firewall.Chains(), " "))},
-		Why: "chains of rules, at the places on a packet's way that are called hooks",
+		Op: "nft add table", Object: "inet " + bridge,
+		Args: []plan.Arg{plan.A("chains", strings.Join(firewall.Chains(), " "))},
+		Why:  "chains of rules, at the places on a packet's way that are called hooks",
 	}}
 	for i, line := range ruleset(s.network).Lines() {
 		steps = append(steps, ruleStep(bridge, line, func() string { return ruleset(s.network).Lines()[i].Text }))
@@ -295,7 +296,8 @@ func (s *Setup) tableSteps() []plan.Step {
 // ruleStep tells of a rule. What does it is the commit.
 func ruleStep(bridge string, line firewall.Line, text later) plan.Step {
 	return plan.Step{
-		Op: "nft add rule", Object: "inet " + bridge + " " + line.Chain, Args: []plan.Arg{plan.A("rule", text)}, Why: line.Why,
+		Op: "nft add rule", Object: "inet " + bridge + " " + line.Chain,
+		Args: []plan.Arg{plan.A("rule", text)}, Why: line.Why,
 	}
 }
 

@@ -63,20 +63,22 @@ func (s *Setup) forward6(changed []Change, bridge string) ([]Change, error) {
 	if err != nil {
 		return changed, err
 	}
-	if _, err := s.host.sysctl("net/ipv6/conf/" + bridge + "/force_forwarding"); errors.Is(err, fs.ErrNotExist) || s.oldKernel {
+	own := "net/ipv6/conf/" + bridge + "/force_forwarding"
+	if _, err := s.host.sysctl(own); errors.Is(err, fs.ErrNotExist) || s.oldKernel {
 		for _, link := range links {
 			name := "net/ipv6/conf/" + link + "/accept_ra"
 			if value, err := s.host.sysctl(name); err != nil || value != "1" {
 				continue // it goes by no advertisements, or by all of them
 			}
-			if changed, err = s.change(changed, name, "2", "a host that forwards heeds router advertisements only with 2"); err != nil {
+			changed, err = s.change(changed, name, "2", "a host that forwards heeds router advertisements only with 2")
+			if err != nil {
 				return changed, err
 			}
 		}
 		return s.change(changed, all, "1", why)
 	}
 	// The bridge's own switch goes with it, and is nothing to tell.
-	if _, err := s.host.setSysctl("net/ipv6/conf/"+bridge+"/force_forwarding", "1"); err != nil {
+	if _, err := s.host.setSysctl(own, "1"); err != nil {
 		return changed, err
 	}
 	for _, link := range links {
@@ -126,8 +128,8 @@ func (s *Setup) change(changed []Change, name, value, why string) ([]Change, err
 	return append(changed, c), nil
 }
 
-// changeBack is for a set-up that failed: nobody has been told of the change yet, and unless another box came meanwhile,
-// nobody needs it.
+// changeBack is for a set-up that failed: nobody has been told of the change yet, and unless another box came
+// meanwhile, nobody needs it.
 func (s *Setup) changeBack(changed *[]Change) error {
 	if len(*changed) == 0 {
 		return nil

@@ -102,7 +102,7 @@ func (s *Setup) boxSteps() []plan.Step {
 	eth, netns := s.spec.Interface, plan.A("netns", s.netNSPath())
 	setting, value := "net/ipv6/conf/"+eth+"/accept_ra", "0"
 	why := "another box must not make itself this one's IPv6 router"
-	if s.spec.NoIPv6 || !s.network.IPv6.IsValid() {
+	if s.withoutIPv6() {
 		setting, value, why = "net/ipv6/conf/"+eth+"/disable_ipv6", "1", "no link-local address either"
 	}
 	steps := []plan.Step{
@@ -129,9 +129,11 @@ func (s *Setup) boxSteps() []plan.Step {
 		six := p.Addr().Is6()
 		steps = append(steps, plan.Step{
 			Op: "RTM_NEWROUTE", Object: "default",
-			Args: []plan.Arg{netns, plan.A("via", later(func() string { return s.gateway(six).Addr().String() })), plan.A("dev", eth)},
-			Why:  "everything that is not on the bridge goes to the host",
-			Do:   func() error { return s.box.addDefaultRoute(eth, s.gateway(six).Addr()) },
+			Args: []plan.Arg{
+				netns, plan.A("via", later(func() string { return s.gateway(six).Addr().String() })), plan.A("dev", eth),
+			},
+			Why: "everything that is not on the bridge goes to the host",
+			Do:  func() error { return s.box.addDefaultRoute(eth, s.gateway(six).Addr()) },
 		})
 	}
 	return steps

@@ -21,9 +21,10 @@ func (s *Setup) portSteps() []plan.Step {
 	bridge := s.spec.Mode.Value
 	steps := []plan.Step{
 		{
-			Op: "RTM_SETLINK", Object: s.lease.Link, Args: []plan.Arg{plan.A("hairpin", "where net.bridge.bridge-nf-call-* are on")},
-			Why: "what a box sends to its own published port is turned around in the bridge then, which has to send it back",
-			Do:  s.setHairpin,
+			Op: "RTM_SETLINK", Object: s.lease.Link,
+			Args: []plan.Arg{plan.A("hairpin", "where net.bridge.bridge-nf-call-* are on")},
+			Why:  "what a box sends to its own published port is turned around in the bridge then, which has to send it back",
+			Do:   s.setHairpin,
 		},
 		{
 			Op: "bind, listen", Object: "published ports",
@@ -71,8 +72,9 @@ func (s *Setup) portSteps() []plan.Step {
 
 // portLines are the rules of the published ports. Their number does not depend on which ports there are to be had.
 func (s *Setup) portLines() []firewall.Line {
-	box := firewall.Box{ID: s.spec.ID, Ports: s.attachment.Ports, IPv4: s.address(false).Addr(), IPv6: s.address(true).Addr()}
-	return box.Lines()
+	return firewall.Box{
+		ID: s.spec.ID, Ports: s.attachment.Ports, IPv4: s.address(false).Addr(), IPv6: s.address(true).Addr(),
+	}.Lines()
 }
 
 // setHairpin lets the bridge send a frame back to the port that it came from. Without br_netfilter, a packet for a

@@ -29,8 +29,8 @@ const (
 	shortest = 8
 )
 
-// pools are the private ranges (RFC 1918) that subnets are cut from, in order. The first are none of those that routers,
-// docker, podman and libvirt begin with.
+// pools are the private ranges (RFC 1918) that subnets are cut from, in order. The first are none of those that
+// routers, docker, podman and libvirt begin with.
 var pools = []netip.Prefix{
 	netip.MustParsePrefix("10.77.0.0/16"),
 	netip.MustParsePrefix("10.177.0.0/16"),
@@ -108,7 +108,8 @@ func (s *space) busy(state, bridge string) ([]netip.Prefix, error) {
 	if err != nil {
 		return nil, err
 	}
-	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	every := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
+	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, every, netlink.RT_FILTER_TABLE)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}

@@ -14,8 +14,8 @@ import (
 
 const tunDevice = "/dev/net/tun"
 
-// Tap says what a tap is like: a link whose other end is a file, from which a VM's monitor reads what the host sends, and
-// writes what the VM sends.
+// Tap says what a tap is like: a link whose other end is a file, from which a VM's monitor reads what the host sends,
+// and writes what the VM sends.
 type Tap struct {
 	// UID and GID may open it without privilege.
 	UID int `json:"uid"`
@@ -58,7 +58,8 @@ func (s *Setup) tapStep() plan.Step {
 		Op: "TUNSETIFF", Object: tunDevice,
 		Args: []plan.Arg{
 			plan.A("name", name), plan.A("flags", tap.flagNames()), plan.A("TUNSETOWNER", tap.UID),
-			plan.A("TUNSETGROUP", tap.GID), plan.A("TUNSETPERSIST", 1), plan.A("mtu", later(func() string { return fmt.Sprint(s.mtu()) })),
+			plan.A("TUNSETGROUP", tap.GID), plan.A("TUNSETPERSIST", 1),
+			plan.A("mtu", later(func() string { return fmt.Sprint(s.mtu()) })),
 		},
 		Why: "a link whose other end is a file: what the VM's monitor writes there, the host receives",
 		Do: func() error {

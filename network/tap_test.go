@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,20 +66,72 @@ func TestTapSpeaksToTheBridge(t *testing.T) {
 	queues := w.openTap(a, 2, tap)
 	mac, err := net.ParseMAC(a.MAC)
 	w.must(err)
-	const header = 10 // struct virtio_net_hdr
+	replies := readReplies(t, queues)
 	for i, who := range []struct {
 		ip  netip.Addr
 		mac string
 	}{{a.Gateways[0], bridgeMACOf(w)}, {c.Addresses[0].Addr(), c.MAC}} {
-		request := append(make([]byte, header), arpRequest(mac, a.Addresses[0].Addr(), who.ip)...)
-		if _, err := queues[i].Write(request); err != nil {
-			t.Fatal(err)
-		}
-		reply := readReply(t, queues, who.ip, header)
-		if got := net.HardwareAddr(reply[22:28]).String(); got != who.mac {
-			t.Errorf("%v is at %s, want %s", who.ip, got, who.mac)
-		}
+		request := append(make([]byte, vnetHeader), arpRequest(mac, a.Addresses[0].Addr(), who.ip)...)
+		w.wait("a reply from "+who.ip.String(), func() bool {
+			if _, err := queues[i].Write(request); err != nil { // anew, as the bridge sees the carrier a little later
+				t.Fatal(err)
+			}
+			select {
+			case r := <-replies:
+				if r.ip == who.ip && r.mac != who.mac {
+					t.Errorf("%v is at %s, want %s", who.ip, r.mac, who.mac)
+				}
+				return r.ip == who.ip
+			case <-time.After(50 * time.Millisecond):
+				return false
+			}
+		})
 	}
+}
+
+const vnetHeader = 10 // struct virtio_net_hdr
+
+type arpReply struct {
+	ip  netip.Addr
+	mac string
+}
+
+// readReplies reads all queues until the test ends, and passes over what else is on the bridge.
+func readReplies(t *testing.T, queues []*os.File) <-chan arpReply {
+	t.Helper()
+	replies := make(chan arpReply)
+	var group sync.WaitGroup
+	t.Cleanup(func() {
+		for _, q := range queues {
+			q.SetReadDeadline(time.Now())
+		}
+		group.Wait()
+	})
+	for _, q := range queues {
+		group.Go(func() {
+			buffer := make([]byte, 2000)
+			for {
+				n, err := q.Read(buffer)
+				if err != nil {
+					return
+				}
+				if n < vnetHeader+42 {
+					continue
+				}
+				frame := buffer[vnetHeader:n]
+				if binary.BigEndian.Uint16(frame[12:]) != unix.ETH_P_ARP || frame[21] != 2 {
+					continue
+				}
+				ip, _ := netip.AddrFromSlice(frame[28:32])
+				select {
+				case replies <- arpReply{ip, net.HardwareAddr(frame[22:28]).String()}:
+				case <-t.Context().Done():
+					return
+				}
+			}
+		})
+	}
+	return replies
 }
 
 func bridgeMACOf(w *world) string {
@@ -86,52 +139,6 @@ func bridgeMACOf(w *world) string {
 	link, err := w.handle(w.host).LinkByName("tandem0")
 	w.must(err)
 	return link.Attrs().HardwareAddr.String()
-}
-
-// readReply waits for an ARP reply on any queue, and passes over what else is on the bridge.
-func readReply(t *testing.T, queues []*os.File, from netip.Addr, header int) []byte {
-	t.Helper()
-	frames := make(chan []byte)
-	done := make(chan struct{})
-	defer close(done)
-	for _, q := range queues {
-		q.SetReadDeadline(time.Now().Add(patience))
-		go func() {
-			for {
-				buffer := make([]byte, 2000)
-				n, err := q.Read(buffer)
-				if err != nil {
-					buffer = nil
-				}
-				select {
-				case frames <- buffer[:n]:
-				case <-done:
-					return
-				}
-				if err != nil {
-					return
-				}
-			}
-		}()
-	}
-	for range 100 {
-		frame := <-frames
-		if len(frame) < header+42 {
-			if frame == nil {
-				break
-			}
-			continue
-		}
-		if frame = frame[header:]; binary.BigEndian.Uint16(frame[12:]) == unix.ETH_P_ARP && frame[21] == 2 &&
-			bytes.Equal(frame[28:32], from.AsSlice()) {
-			for _, q := range queues {
-				q.SetReadDeadline(time.Now())
-			}
-			return frame
-		}
-	}
-	t.Fatalf("no reply from %v", from)
-	return nil
 }
 
 // TestTapCarrier is there while the tap is open, unless it is said not to be.

@@ -57,8 +57,8 @@ func (c *Conn) Admit(bridge string) (changed, notes []string, err error) {
 	for _, f := range list {
 		switch {
 		case !f.drops() && f.hasDropRule():
-			notes = append(notes, fmt.Sprintf("chain %s has rules that drop packets; if they drop those of %s, let them through there",
-				f, bridge))
+			notes = append(notes, fmt.Sprintf(
+				"chain %s has rules that drop packets; if they drop those of %s, let them through there", f, bridge))
 		case !f.drops() || len(f.of(bridge)) > 0:
 		default:
 			for _, r := range admitRules(bridge) {

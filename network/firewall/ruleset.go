@@ -28,21 +28,20 @@ type Box struct {
 
 // chain is a chain of a table. One without a hook is jumped to.
 type chain struct {
-	name     string
+	name     string // and its hook's
 	kind     nftables.ChainType
 	hook     *nftables.ChainHook
-	hookName string
 	priority *nftables.ChainPriority
-	order    string
+	order    string // how nft(8) prints the priority there
 }
 
 // The chains, in the order in which a packet meets them. Their places are those of iptables' NAT and filter tables.
 var chains = []chain{
-	{"published", "", nil, "", nil, ""},
-	{"prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, "prerouting", nftables.ChainPriorityNATDest, "dstnat"},
-	{"output", nftables.ChainTypeNAT, nftables.ChainHookOutput, "output", nftables.ChainPriorityNATDest, "-100"},
-	{"forward", nftables.ChainTypeFilter, nftables.ChainHookForward, "forward", nftables.ChainPriorityFilter, "filter"},
-	{"postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, "postrouting", nftables.ChainPriorityNATSource, "srcnat"},
+	{"published", "", nil, nil, ""},
+	{"prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, "dstnat"},
+	{"output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest, "-100"},
+	{"forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, "filter"},
+	{"postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, "srcnat"},
 }
 
 var (
@@ -75,15 +74,24 @@ func (r Ruleset) rules() []rule {
 	rules = append(rules,
 		rule{"forward", []part{out, outside, known(), accept()}, "", "replies"},
 		rule{"forward", []part{out, outside, published(), accept()}, "", "what came to a published port"},
-		rule{"forward", []part{out, outside, drop()}, "not published", "and nothing else: a neighbour could route to the boxes' subnet"})
+		rule{
+			"forward",
+			[]part{out, outside, drop()},
+			"not published",
+			"and nothing else: a neighbour could route to the boxes' subnet",
+		})
 	for _, subnet := range r.subnets() {
 		rules = append(rules,
 			rule{
-				"postrouting", []part{oifnameNot(r.Bridge), saddr(subnet), masquerade()}, "out",
+				"postrouting",
+				[]part{oifnameNot(r.Bridge), saddr(subnet), masquerade()},
+				"out",
 				"outside, nobody knows the way to the boxes' subnet: there they appear as the host",
 			},
 			rule{
-				"postrouting", []part{out, saddr(subnet), published(), masquerade()}, "box to box by a published port",
+				"postrouting",
+				[]part{out, saddr(subnet), published(), masquerade()},
+				"box to box by a published port",
 				"the reply would go to its neighbour directly, who never asked that address",
 			})
 	}
@@ -171,7 +179,7 @@ func (c chain) definition() string {
 	if c.hook == nil {
 		return "{}"
 	}
-	return fmt.Sprintf("{ type %s hook %s priority %s; }", c.kind, c.hookName, c.order)
+	return fmt.Sprintf("{ type %s hook %s priority %s; }", c.kind, c.name, c.order)
 }
 
 // String is the table, as nft(8) prints it.
@@ -185,7 +193,7 @@ func (r Ruleset) String() string {
 		}
 		fmt.Fprintf(&b, "\tchain %s {\n", c.name)
 		if c.hook != nil {
-			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %s; policy accept;\n", c.kind, c.hookName, c.order)
+			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %s; policy accept;\n", c.kind, c.name, c.order)
 		}
 		for _, rule := range rules {
 			if rule.chain == c.name {

@@ -126,8 +126,8 @@ func TestPrintedRulesetCanBeLoaded(t *testing.T) {
 
 func TestBoxWithoutIPv6HasNoRuleForIt(t *testing.T) {
 	b := Box{ID: "a", IPv4: netip.MustParseAddr("10.77.0.2"), Ports: mappings(t, "8080:80", "[::]:81:81", "[::1]:82:82")}
-	got := b.Lines()
-	if want := `meta nfproto ipv4 tcp dport 8080 dnat ip to 10.77.0.2:80 comment "a"`; len(got) != 1 || got[0].Text != want {
+	const want = `meta nfproto ipv4 tcp dport 8080 dnat ip to 10.77.0.2:80 comment "a"`
+	if got := b.Lines(); len(got) != 1 || got[0].Text != want {
 		t.Errorf("rules %+v, want %s", got, want)
 	}
 }

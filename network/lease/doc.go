@@ -9,9 +9,9 @@
 //	{"subnet": "10.77.0.0/22", "leases": [
 //	    {"id": "web", "number": 2, "link": "veth5be1...", "ports": [...], "attached": true, "by": {"pid": 4711, ...}}]}
 //
-// A lease is one number: the host part of an IPv4 and of an IPv6 address, so that 10.77.0.2 and fd..::2 belong together.
-// Numbers are given out in turn, so that one that was given back rests for as long as others are there: a neighbour
-// who still has the old box in mind is less likely to meet the new one.
+// A lease is one number: the host part of an IPv4 and of an IPv6 address, so that 10.77.0.2 and fd..::2 belong
+// together. Numbers are given out in turn, so that one that was given back rests for as long as others are there: a
+// neighbour who still has the old box in mind is less likely to meet the new one.
 //
 // The leases are also the count of who uses the bridge: whoever takes the first one makes it, whoever gives back the
 // last one removes it. Both happen with the lock held.

@@ -245,7 +245,8 @@ func TestCorruptedFile(t *testing.T) {
 		"host bits":        func(s string) string { return strings.Replace(s, "10.77.0.0/22", "10.77.0.1/22", 1) },
 		"MTU 0":            func(s string) string { return strings.Replace(s, `"mtu": 1500`, `"mtu": 0`, 1) },
 		"0 of the box": func(s string) string {
-			return strings.Replace(s, `"link": "vetha"`, `"link": "vetha", "ports": [{"hostPort": 80, "boxPort": 0, "count": 1, "protocol": "tcp"}]`, 1)
+			const bad = `"ports": [{"hostPort": 80, "boxPort": 0, "count": 1, "protocol": "tcp"}]`
+			return strings.Replace(s, `"link": "vetha"`, `"link": "vetha", `+bad, 1)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -44,13 +44,13 @@ func (f File) openLock() (*os.File, error) {
 	return os.OpenFile(f.lockPath(), flags, 0o600)
 }
 
-// makeFolder makes the folder for all to read, as a plan is made without privilege. Who writes there decides where packets
-// go.
+// makeFolder makes the folder for all to read, as a plan is made without privilege. Who writes there decides where
+// packets go.
 func makeFolder(path string) error { return os.MkdirAll(path, 0o755) }
 
-// LockFolder waits for the lock of all bridges of a folder, which is the folder's own. It is for the choice of a subnet:
-// two bridges, each under its own lock, could choose the same. Whoever holds it may take the locks of bridges, and not
-// the other way round.
+// LockFolder waits for the lock of all bridges of a folder, which is the folder's own. It is for the choice of a
+// subnet: two bridges, each under its own lock, could choose the same. Whoever holds it may take the locks of
+// bridges, and not the other way round.
 func LockFolder(ctx context.Context, folder string) (unlock func(), err error) {
 	if err := makeFolder(folder); err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
@@ -117,8 +117,8 @@ func isAt(file *os.File, path string) (bool, error) {
 	return os.SameFile(open, named), nil
 }
 
-// unlock removes the lock's file with the last lease: those who wait for it see that it is gone, and make a new one. With
-// it goes what a writer left that was killed.
+// unlock removes the lock's file with the last lease: those who wait for it see that it is gone, and make a new one.
+// With it goes what a writer left that was killed.
 func (f File) unlock(lock *os.File) {
 	if _, err := os.Lstat(f.Path()); errors.Is(err, fs.ErrNotExist) {
 		os.Remove(f.temporaryPath())

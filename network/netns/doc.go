@@ -11,8 +11,8 @@
 //	            └─ thread: setns(A) ─ f() ─ setns(back) ─┘
 //	                                            │ failed: the thread stays locked, and ends with its goroutine
 //
-// [NS.Do] does that, and nothing that f starts as a new goroutine is in the namespace. What f opens stays where it was
-// opened: a netlink socket made in a namespace talks to that namespace's stack from whichever thread. So most work needs
-// Do only to open a handle ([NS.Handle]); files under /proc/sys/net, /dev/net/tun and new sockets need it each time,
-// since they look at the thread that opens them.
+// [NS.Do] does that, and nothing that f starts as a new goroutine is in the namespace. What f opens stays where it
+// was opened: a netlink socket made in a namespace talks to that namespace's stack from whichever thread. So most
+// work needs Do only to open a handle ([NS.Handle]); files under /proc/sys/net, /dev/net/tun and new sockets need it
+// each time, since they look at the thread that opens them.
 package netns

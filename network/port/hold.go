@@ -45,8 +45,8 @@ func (e *TakenError) Unwrap() error { return ErrTaken }
 
 // Hold takes a mapping's ports on the host against every other program: it binds a socket to each, on each of its
 // addresses, and listens where that is TCP. It returns the mapping with every port known, and the sockets, for
-// [Relay.Serve]; ranges of more than 256 ports have none. The sockets are the caller's to close. used are the mappings of
-// other boxes, whose sockets may be closed while their rules are in force.
+// [Relay.Serve]; ranges of more than 256 ports have none. The sockets are the caller's to close. used are the
+// mappings of other boxes, whose sockets may be closed while their rules are in force.
 //
 // Without IPv6 in the kernel, a mapping for all addresses is one for those of IPv4.
 func Hold(host *netns.NS, m Mapping, used []User) (Mapping, []*os.File, error) {

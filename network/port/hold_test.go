@@ -111,7 +111,8 @@ func TestHoldNamesTheBoxThatHasThePort(t *testing.T) {
 	ns := newHost(t)
 	used := []User{{mustParse(t, "127.0.0.1:8080-8089:80-89"), "web"}}
 	_, sockets, err := Hold(ns, mustParse(t, "8085:80"), used)
-	if !errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), "8085") || !strings.Contains(err.Error(), "by web (127.0.0.1:8080-8089:80-89/tcp)") {
+	const want = "0.0.0.0:8085/tcp: port is taken by web (127.0.0.1:8080-8089:80-89/tcp)"
+	if !errors.Is(err, ErrTaken) || !strings.HasSuffix(err.Error(), want) {
 		CloseAll(sockets)
 		t.Errorf("Hold = %v", err)
 	}

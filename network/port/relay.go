@@ -18,8 +18,8 @@ import (
 
 // Relay carries to the box what reaches the sockets of [Hold] on the host.
 //
-// Connections from elsewhere never do: the kernel's NAT takes them to the box before a socket sees them. What is left is
-// what NAT can't do: connections to 127.0.0.1 and ::1, and IPv6 for a box that has none.
+// Connections from elsewhere never do: the kernel's NAT takes them to the box before a socket sees them. What is left
+// is what NAT can't do: connections to 127.0.0.1 and ::1, and IPv6 for a box that has none.
 type Relay struct {
 	Host     *netns.NS    // where the box is reached from
 	Box      []netip.Addr // the box's addresses

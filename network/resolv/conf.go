@@ -33,9 +33,9 @@ type conf struct {
 	sortlist []string
 }
 
-// ReadHost reads the host's resolv.conf. If all of its servers are on the host's lo, and systemd-resolved runs, it is the
-// file of the servers behind that; keepLoopback, for a box that has the host's lo, asks for the first in any case. A
-// host without the file has an empty one.
+// ReadHost reads the host's resolv.conf. If all of its servers are on the host's lo, and systemd-resolved runs, it is
+// the file of the servers behind that; keepLoopback, for a box that has the host's lo, asks for the first in any
+// case. A host without the file has an empty one.
 func ReadHost(keepLoopback bool) ([]byte, error) {
 	if keepLoopback {
 		return readHost(hostConf, "")
@@ -200,7 +200,6 @@ func (s Spec) usable(servers []string) (usable, notes []string) {
 	for _, ip := range public {
 		usable = append(usable, ip.String())
 	}
-	notes = append(notes, fmt.Sprintf("the host has no name server that a box can ask: using the public %s; --dns chooses others",
-		strings.Join(usable, ", ")))
-	return usable, notes
+	return usable, append(notes, fmt.Sprintf(
+		"the host has no name server that a box can ask: using the public %s; --dns chooses others", strings.Join(usable, ", ")))
 }

@@ -12,6 +12,6 @@
 // Where nothing is left, as on a host that asks a resolver of its own, the servers behind systemd-resolved are taken if
 // it is that, and else public ones, which is told in a note: somebody else then learns what is asked for.
 //
-// The files are made as bytes. Who puts them in place, and keeps the box from following a symbolic link of the image when
-// it does, is the engine.
+// The files are made as bytes. Who puts them in place, and keeps the box from following a symbolic link of the image
+// when it does, is the engine.
 package resolv

@@ -119,7 +119,8 @@ func parseExtra(s string, gateway netip.Addr) (name string, ip netip.Addr, err e
 	return name, ip, nil
 }
 
-// checkName wants a name of letters, digits, '-' and '_', in labels: what can stand in all three files and be asked for.
+// checkName wants a name of letters, digits, '-' and '_', in labels: what can stand in all three files and be asked
+// for.
 func checkName(name string) error {
 	if len(name) > maxName {
 		return fmt.Errorf("longer than %d bytes", maxName)

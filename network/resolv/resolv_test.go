@@ -29,51 +29,66 @@ func TestResolvConf(t *testing.T) {
 		notes []string
 	}{
 		{
-			"as the host", Spec{HostResolvConf: []byte(host), IPv6: true},
+			"as the host",
+			Spec{HostResolvConf: []byte(host), IPv6: true},
 			"nameserver 192.0.2.53\nnameserver 2001:db8::53\nsearch example.org\noptions ndots:2 rotate\nsortlist 130.155.160.0\n", nil,
 		},
 		{
-			"without IPv6", Spec{HostResolvConf: []byte("nameserver 2001:db8::53\nnameserver 192.0.2.53\n")},
+			"without IPv6",
+			Spec{HostResolvConf: []byte("nameserver 2001:db8::53\nnameserver 192.0.2.53\n")},
 			"nameserver 192.0.2.53\n",
 			[]string{"2001:db8::53 is left out: the box has no IPv6"},
 		},
 		{
-			"a local resolver", Spec{HostResolvConf: []byte("nameserver 127.0.0.53\noptions edns0\n")},
+			"a local resolver",
+			Spec{HostResolvConf: []byte("nameserver 127.0.0.53\noptions edns0\n")},
 			"nameserver 8.8.8.8\nnameserver 8.8.4.4\noptions edns0\n",
 			[]string{"127.0.0.53 is left out: it is the host's own", "using the public 8.8.8.8, 8.8.4.4; --dns"},
 		},
 		{
-			"a local resolver with IPv6", Spec{HostResolvConf: []byte("nameserver ::1\n"), IPv6: true},
+			"a local resolver with IPv6",
+			Spec{HostResolvConf: []byte("nameserver ::1\n"), IPv6: true},
 			"nameserver 8.8.8.8\nnameserver 8.8.4.4\nnameserver 2001:4860:4860::8888\nnameserver 2001:4860:4860::8844\n",
 			[]string{"::1 is left out", "using the public"},
 		},
 		{
-			"a local one beside another", Spec{HostResolvConf: []byte("nameserver 127.0.0.1\nnameserver 192.0.2.53\n")},
-			"nameserver 192.0.2.53\n", []string{"127.0.0.1 is left out"},
+			"a local one beside another",
+			Spec{HostResolvConf: []byte("nameserver 127.0.0.1\nnameserver 192.0.2.53\n")},
+			"nameserver 192.0.2.53\n",
+			[]string{"127.0.0.1 is left out"},
 		},
 		{
-			"the host's namespace", Spec{HostResolvConf: []byte("nameserver 127.0.0.53\nnameserver fe80::1%eth0\n"), KeepLoopback: true},
+			"the host's namespace",
+			Spec{HostResolvConf: []byte("nameserver 127.0.0.53\nnameserver fe80::1%eth0\n"), KeepLoopback: true},
 			"nameserver 127.0.0.53\nnameserver fe80::1%eth0\n", nil,
 		},
 		{
-			"a link's", Spec{HostResolvConf: []byte("nameserver fe80::1%eth0\nnameserver fe80::2\nnameserver 192.0.2.53"), IPv6: true},
-			"nameserver 192.0.2.53\n", []string{"fe80::1%eth0 is left out", "fe80::2 is left out"},
+			"a link's",
+			Spec{HostResolvConf: []byte("nameserver fe80::1%eth0\nnameserver fe80::2\nnameserver 192.0.2.53"), IPv6: true},
+			"nameserver 192.0.2.53\n",
+			[]string{"fe80::1%eth0 is left out", "fe80::2 is left out"},
 		},
 		{
-			"no address", Spec{HostResolvConf: []byte("nameserver dns.example\nnameserver 192.0.2.53\n")},
-			"nameserver 192.0.2.53\n", []string{`"dns.example" is left out`},
+			"no address",
+			Spec{HostResolvConf: []byte("nameserver dns.example\nnameserver 192.0.2.53\n")},
+			"nameserver 192.0.2.53\n",
+			[]string{`"dns.example" is left out`},
 		},
 		{"no file", Spec{}, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n", []string{"using the public"}},
 		{"no file on the host's namespace", Spec{KeepLoopback: true}, "", nil},
 		{
-			"flags", Spec{
+			"flags",
+			Spec{
 				HostResolvConf: []byte("nameserver 127.0.0.53\nsearch old.example\noptions rotate\n"),
-				Servers:        addresses("127.0.0.1", "2001:db8::1"), Search: []string{"a.example", "b.example."}, Options: []string{"ndots:1"},
+				Servers:        addresses("127.0.0.1", "2001:db8::1"),
+				Search:         []string{"a.example", "b.example."},
+				Options:        []string{"ndots:1"},
 			},
 			"nameserver 127.0.0.1\nnameserver 2001:db8::1\nsearch a.example b.example.\noptions ndots:1\n", nil,
 		},
 		{
-			"no search", Spec{HostResolvConf: []byte("nameserver 192.0.2.53\nsearch old.example\n"), Search: []string{"."}},
+			"no search",
+			Spec{HostResolvConf: []byte("nameserver 192.0.2.53\nsearch old.example\n"), Search: []string{"."}},
 			"nameserver 192.0.2.53\n", nil,
 		},
 	} {
@@ -99,26 +114,30 @@ func TestResolvConf(t *testing.T) {
 }
 
 func TestHosts(t *testing.T) {
-	const top = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+	const top = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
+		"ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
 	for _, test := range []struct {
 		name string
 		spec Spec
 		want string
 	}{
 		{
-			"two addresses", Spec{Hostname: "web.example.org", Addresses: addresses("10.77.0.2", "fd12::2")},
+			"two addresses",
+			Spec{Hostname: "web.example.org", Addresses: addresses("10.77.0.2", "fd12::2")},
 			top + "10.77.0.2\tweb.example.org web\nfd12::2\tweb.example.org web\n",
 		},
 		{"no address", Spec{Hostname: "web"}, top + "127.0.1.1\tweb\n"},
 		{
-			"extra", Spec{
+			"extra",
+			Spec{
 				Hostname: "web", Addresses: addresses("10.77.0.2"), Gateway: netip.MustParseAddr("10.77.0.1"),
 				Extra: []string{"db:10.77.0.9", "six:[fd12::9]", "seven:fd12::7", "host.docker.internal:host-gateway"},
 			},
 			top + "10.77.0.2\tweb\n10.77.0.9\tdb\nfd12::9\tsix\nfd12::7\tseven\n10.77.0.1\thost.docker.internal\n",
 		},
 		{
-			"the host's", Spec{Hostname: "web", HostHosts: []byte("127.0.0.1 localhost\n192.0.2.7 me"), Extra: []string{"db:10.77.0.9"}},
+			"the host's",
+			Spec{Hostname: "web", HostHosts: []byte("127.0.0.1 localhost\n192.0.2.7 me"), Extra: []string{"db:10.77.0.9"}},
 			"127.0.0.1 localhost\n192.0.2.7 me\n10.77.0.9\tdb\n",
 		},
 	} {
