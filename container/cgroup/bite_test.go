@@ -18,7 +18,8 @@ import (
 
 func TestMemoryBites(t *testing.T) {
 	eachVersion(t, func(t *testing.T, host Host) {
-		// A little swap, so that the limit of memory is the one that is hit: Linux 6.18 does not count hits of the other.
+		// A little swap, so that the limit of memory is the one that is hit: Linux 6.18 does not count hits of the
+		// other.
 		g := makeGroup(t, host, `{"memory":{"limit":33554432,"swap":34603008}}`)
 		ctx := soon(t)
 		events, err := g.WatchOOM(ctx)
@@ -164,7 +165,8 @@ func TestHugePagesBite(t *testing.T) {
 			t.Fatal(err)
 		}
 		h, ok := s.Hugetlb["2MB"]
-		if want, _ := strconv.ParseUint(test.limit, 10, 64); !ok || h.Limit != want || (h.Failures > 0) != (test.want != "ok") {
+		failed := test.want != "ok"
+		if want, _ := strconv.ParseUint(test.limit, 10, 64); !ok || h.Limit != want || (h.Failures > 0) != failed {
 			t.Errorf("Stats().Hugetlb = %+v", s.Hugetlb)
 		}
 		discard(t, g)

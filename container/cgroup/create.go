@@ -238,8 +238,8 @@ func plus(names []string) string {
 	return b.String()
 }
 
-// undivided explains why a group cannot hand down a controller (cgroup-v2.rst, "Enabling and Disabling" and "No Internal
-// Process Constraint").
+// undivided explains why a group cannot hand down a controller (cgroup-v2.rst, "Enabling and Disabling" and "No
+// Internal Process Constraint").
 func (f folder) undivided(controller, field string, err error) error {
 	e := &MissingError{Controller: controller, Field: field}
 	switch {

@@ -105,8 +105,8 @@ var notControllers = []string{
 	"rw", "ro", "noprefix", "xattr", "cpuset_v2_mode", "favordynmods", "clone_children", "seclabel",
 }
 
-// below is a group as a path below a mount of the subtree at root. Both are as the kernel prints them, which begins with
-// /.. for what lies outside of the reader's cgroup namespace.
+// below is a group as a path below a mount of the subtree at root. Both are as the kernel prints them, which begins
+// with /.. for what lies outside of the reader's cgroup namespace.
 func below(root, group string) string {
 	if root == "/" {
 		root = ""

@@ -94,10 +94,10 @@ func DefaultDevices() []specs.LinuxDeviceCgroup {
 // CompileDevices applies rules in their order, as the kernel does in version 1, to a group that may use nothing. A
 // rule of type "a", or none, with any number and all access begins anew with that as the default.
 //
-// Where version 1's files would do something else than the rule says, this does what it says, or fails. They take a rule
-// of type "a" for all devices, whatever its numbers and access are: here it is one for "c" and one for "b". They ignore
-// a rule that takes exceptions away unless it is of the same numbers: here it takes away all that it covers, and is an
-// error if it covers a part of one, since what is left could not be said.
+// Where version 1's files would do something else than the rule says, this does what it says, or fails. They take a
+// rule of type "a" for all devices, whatever its numbers and access are: here it is one for "c" and one for "b". They
+// ignore a rule that takes exceptions away unless it is of the same numbers: here it takes away all that it covers, and
+// is an error if it covers a part of one, since what is left could not be said.
 func CompileDevices(rules []specs.LinuxDeviceCgroup) (Devices, error) {
 	var d Devices
 	for i, r := range rules {
@@ -171,7 +171,8 @@ func parseRule(r specs.LinuxDeviceCgroup) (exception, error) {
 	return e, nil
 }
 
-// apply is devcgroup_update_access of the kernel: a rule like the default takes exceptions away, one unlike it adds one.
+// apply is devcgroup_update_access of the kernel: a rule like the default takes exceptions away, one unlike it adds
+// one.
 func (d *Devices) apply(e exception, allow bool) error {
 	if allow != d.allow {
 		d.add(e)

@@ -12,7 +12,8 @@ import (
 )
 
 // TestDevicesBite compares the kernel's verdict with Evaluate's, for lists of rules and accesses to devices that do no
-// harm, in version 1 and in version 2. The host's version 2 hierarchy does for the program, whatever controllers it has.
+// harm, in version 1 and in version 2. The host's version 2 hierarchy does for the program, whatever controllers it
+// has.
 func TestDevicesBite(t *testing.T) {
 	testenv.Need(t, testenv.Root)
 	t.Run("files", func(t *testing.T) {

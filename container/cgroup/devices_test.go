@@ -317,7 +317,8 @@ func FuzzCompileDevices(f *testing.F) {
 			for _, number := range [][2]int64{{major1, minor1}, {major2, minor2}, {major1, minor2}, {0, 0}} {
 				for access := range allAccess + 1 {
 					major, minor := max(number[0], 0), max(number[1], 0)
-					if got, want := interpret(t, program, kind, major, minor, access), d.Evaluate(kind, major, minor, access); got != want {
+					want := d.Evaluate(kind, major, minor, access)
+					if got := interpret(t, program, kind, major, minor, access); got != want {
 						t.Errorf("%v: %c %d:%d %s: program says %v, Evaluate %v", d, kind, major, minor, access, got, want)
 					}
 				}

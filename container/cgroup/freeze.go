@@ -71,8 +71,8 @@ func (g *Group) setFrozen(ctx context.Context, frozen bool) error {
 	return fmt.Errorf("cgroup: %s group %s: %w", what, f.path, err)
 }
 
-// refreeze is how often a group of version 1 is asked again. Its freezer goes through the processes once, and misses one
-// that was forked meanwhile; and one that waits for another that is frozen already (vfork) has to be let go first.
+// refreeze is how often a group of version 1 is asked again. Its freezer goes through the processes once, and misses
+// one that was forked meanwhile; and one that waits for another that is frozen already (vfork) has to be let go first.
 const refreeze = 50 * time.Millisecond
 
 func (f folder) setFrozen1(ctx context.Context, frozen bool) error {

@@ -71,7 +71,7 @@ func Open(paths map[string]string) (*Group, error) {
 	for _, key := range slices.Sorted(maps.Keys(paths)) {
 		path := paths[key]
 		if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" {
-			return nil, fmt.Errorf("cgroup: open group: controller %q at %q: %w: not a clean absolute path", key, path, ErrInvalid)
+			return nil, fmt.Errorf("cgroup: open group: %q at %q: %w: not a clean absolute path", key, path, ErrInvalid)
 		}
 		h := byPath[path]
 		if h == nil {

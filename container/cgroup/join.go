@@ -59,9 +59,9 @@ func (f folder) explainJoin(err error) error {
 }
 
 // JoinFiles are the files to which a process of one thread writes "0" to move itself into the group. Opened by whoever
-// made the group (the kernel looks at the opener's rights) and written by the child after clone, they cost a fiftieth of
-// what Join does: the kernel need not hold up every fork on the machine for a thread that moves itself. Where the child
-// was cloned with CLONE_INTO_CGROUP and FD, cloned is true, and the version 2 group is not among them.
+// made the group (the kernel looks at the opener's rights) and written by the child after clone, they cost a fiftieth
+// of what Join does: the kernel need not hold up every fork on the machine for a thread that moves itself. Where the
+// child was cloned with CLONE_INTO_CGROUP and FD, cloned is true, and the version 2 group is not among them.
 func (g *Group) JoinFiles(cloned bool) []string {
 	var files []string
 	for _, f := range g.folders {
@@ -94,14 +94,14 @@ func (g *Group) FD() (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.path), nil
 }
 
-// delegateFile lists the files that may be given away (Documentation/ABI/stable/sysfs-kernel-cgroup... "delegate").
+// delegateFile lists the files that may be given away (cgroups(7), "Cgroups v2 delegation: delegating").
 const delegateFile = "/sys/kernel/cgroup/delegate"
 
 // Delegate gives the version 2 group to the container's root, as the specification's "Cgroup ownership" tells and
 // /sys/kernel/cgroup/delegate lists. No steps in version 1, where that is not safe.
 func (g *Group) Delegate(uid, gid int) []plan.Step {
 	f, ok := g.unified()
-	if !ok || f.Version != 2 {
+	if !ok {
 		return nil
 	}
 	return []plan.Step{{

@@ -170,7 +170,8 @@ func signalAll(path string) (killed dying, err error) {
 		}
 		killed = append(killed, victim{pid, os.NewFile(uintptr(fd), fmt.Sprintf("process %d", pid))})
 	}
-	// Now that descriptors hold them, those that are still listed are meant, and no others that were given their numbers.
+	// Now that descriptors hold them, those that are still listed are meant, and no others that were given their
+	// numbers.
 	listed, err := allPids(path)
 	if err != nil {
 		return killed, err

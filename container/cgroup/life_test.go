@@ -132,6 +132,16 @@ func TestKill(t *testing.T) {
 			}
 			killed(t, g)
 		})
+		t.Run("without a freezer or cgroup.kill", func(t *testing.T) {
+			g := makeGroup(t, without(host, "freezer"), `{"pids":{"limit":100}}`)
+			p := startIn(t, g, "bomb")
+			p.begin(t)
+			p.line(t)
+			if err := killEach(soon(t), g.counting()); err != nil {
+				t.Error(err)
+			}
+			killed(t, g)
+		})
 		t.Run("nobody", func(t *testing.T) {
 			g := makeGroup(t, host, `{}`)
 			killed(t, g)
@@ -143,6 +153,14 @@ func TestKill(t *testing.T) {
 			}
 		})
 	})
+}
+
+// without is a host that lacks a hierarchy.
+func without(h Host, controller string) Host {
+	h.Hierarchies = slices.DeleteFunc(slices.Clone(h.Hierarchies), func(x Hierarchy) bool {
+		return x.Version == 1 && slices.Contains(x.Controllers, controller)
+	})
+	return h
 }
 
 func killed(t *testing.T, g *Group) {
@@ -327,7 +345,7 @@ func below2(t testing.TB, host Host, above *Group) *Group {
 func TestJoinFiles(t *testing.T) {
 	eachVersion(t, func(t *testing.T, host Host) {
 		g := makeGroup(t, host, `{}`)
-		cmd := exec.Command("/bin/sh", "-c", "for n in $FDS; do eval \"printf 0 >&$n\" || exit 1; done; cat /proc/self/cgroup; cat")
+		cmd := exec.Command("/bin/sh", "-c", "for n in $FDS; do eval \"printf 0 >&$n\" || exit 1; done; cat")
 		in, err := cmd.StdinPipe()
 		if err != nil {
 			t.Fatal(err)

@@ -68,7 +68,8 @@ func parseNested(text string) (map[DeviceNumber]map[string]uint64, error) {
 		for _, word := range words[1:] {
 			key, value, ok := strings.Cut(word, "=")
 			if !ok {
-				// Two devices on one line: the kernel wrote the first one's number and found that it has nothing to say.
+				// Two devices on one line: the kernel wrote the first one's number and found that it has nothing to
+				// say.
 				if device, err = parseDevice(word); err != nil {
 					return nil, fmt.Errorf("malformed line %q", line)
 				}

@@ -19,7 +19,8 @@ type Path struct {
 
 // ParsePath reads the specification's linux.cgroupsPath. One with a slash at its front is taken from the top of each
 // hierarchy. Any other is relative: below the caller's own group in version 1, beside it in version 2, where a group
-// that holds processes can have none below it that are limited. If there is none, the container's id is a relative path.
+// that holds processes can have none below it that are limited. If there is none, the container's id is a relative
+// path.
 //
 // The form "slice:prefix:name" asks systemd to make the group, which this engine does not do.
 func ParsePath(cgroupsPath, id string) (Path, error) {

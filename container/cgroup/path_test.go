@@ -77,7 +77,8 @@ func FuzzParsePath(f *testing.F) {
 			if !strings.HasPrefix(path, "/") {
 				base = map[int]string{1: "/own/group", 2: "/own"}[h.Version]
 			}
-			if !strings.HasPrefix(in, base+"/") || strings.Contains(in+"/", "/../") || in == base+"/" || strings.Contains(in, "\x00") {
+			inside := strings.HasPrefix(in, base+"/") && in != base+"/"
+			if !inside || strings.Contains(in+"/", "/../") || strings.Contains(in, "\x00") {
 				t.Errorf("ParsePath(%q, %q) leads to %q", path, id, in)
 			}
 		}

@@ -33,8 +33,8 @@ func (g *Group) AllPids() ([]int, error) {
 	return pids, nil
 }
 
-// counting is the folder whose processes are the group's. All of them have the same, unless somebody moved some by hand;
-// then they are best looked for where they can be frozen, or cannot have come from without being counted.
+// counting is the folder whose processes are the group's. All of them have the same, unless somebody moved some by
+// hand; then they are best looked for where they can be frozen, or cannot have come from without being counted.
 func (g *Group) counting() folder {
 	if f, ok := g.unified(); ok {
 		return f

@@ -17,8 +17,8 @@ import (
 const removeLimit = 5 * time.Second
 
 // Remove takes the group away, and those below it, the deepest first. It must hold no process; one that is on its way
-// out is waited for, for a few seconds at most, and then the error is ErrInUse. A group that is gone is no error. Groups
-// above it stay, even those that Create made: others may be about to make theirs in them.
+// out is waited for, for a few seconds at most, and then the error is ErrInUse. A group that is gone is no error.
+// Groups above it stay, even those that Create made: others may be about to make theirs in them.
 func (g *Group) Remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, removeLimit)
 	defer cancel()
@@ -49,8 +49,8 @@ func removeTree(ctx context.Context, path string) error {
 	}
 }
 
-// untilUnused waits for version 2's word that the last process is gone. A group that is empty, or of version 1, has only
-// the next try.
+// untilUnused waits for version 2's word that the last process is gone. A group that is empty, or of version 1, has
+// only the next try.
 func untilUnused(ctx context.Context, path string, p *pause) error {
 	f := folder{path: path}
 	if now, err := readFile(f.file(cgroupEvents)); err == nil {

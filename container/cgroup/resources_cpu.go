@@ -178,15 +178,18 @@ func (v *resolver) cpu1(c *specs.LinuxCPU) {
 	}
 	var quota setting
 	if given(c.Quota) {
-		quota = file("cpu.cfs_quota_us", "quota", strconv.FormatInt(*c.Quota, 10), "microseconds of processor time in a period")
+		quota = file("cpu.cfs_quota_us", "quota", strconv.FormatInt(*c.Quota, 10),
+			"microseconds of processor time in a period")
 		if c.Burst != nil {
 			quota.partner = &burst
 		}
 	}
 	if given(c.Period) {
-		period := file("cpu.cfs_period_us", "period", strconv.FormatUint(*c.Period, 10), "length of a period, in microseconds")
+		period := file("cpu.cfs_period_us", "period", strconv.FormatUint(*c.Period, 10),
+			"length of a period, in microseconds")
 		if given(c.Quota) {
-			// The share of the two may be no more than the group's above. With the old quota, the new period may make it so.
+			// The share of the two may be no more than the group's above. With the old quota, the new period may make
+			// it so.
 			period.partner = &quota
 		}
 		v.add(period)
@@ -262,7 +265,7 @@ func (v *resolver) withIdle(c *specs.LinuxCPU, version int, weight func()) {
 		return
 	}
 	idle := setting{
-		version: version, controller: "cpu", file: "cpu.idle", value: strconv.FormatInt(*c.Idle, 10), field: cpuField + "idle",
+		version: version, controller: "cpu", file: "cpu.idle", field: cpuField + "idle", value: strconv.FormatInt(*c.Idle, 10),
 		lacking: "Linux 5.15 has it", optional: *c.Idle == 0, why: "1: runs when no other group wants to (SCHED_IDLE)",
 	}
 	if *c.Idle == 0 {

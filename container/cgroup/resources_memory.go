@@ -97,7 +97,8 @@ func (v *resolver) memory1(m *specs.LinuxMemory, limit, reservation, swap, tcp i
 	}
 	both := setting{
 		version: 1, controller: "memory", file: "memory.memsw.limit_in_bytes", value: text(swap),
-		field: memoryField + "swap", why: "memory and swap together", lacking: "this kernel does not count swap (swapaccount=0, or no swap)",
+		field: memoryField + "swap", why: "memory and swap together",
+		lacking: "this kernel does not count swap (swapaccount=0, or built without)",
 	}
 	if swap == 0 && limit < 0 { // it would hold the limit down
 		both.value, both.why, both.optional = "-1", "no limit of memory, so none of memory and swap", true
@@ -114,10 +115,12 @@ func (v *resolver) memory1(m *specs.LinuxMemory, limit, reservation, swap, tcp i
 		v.add(both)
 	}
 	if reservation != 0 {
-		add("memory.soft_limit_in_bytes", text(reservation), "reservation", "reclaimed down to it first when the host runs short")
+		add("memory.soft_limit_in_bytes", text(reservation), "reservation",
+			"reclaimed down to it first when the host runs short")
 	}
 	if tcp != 0 {
-		add("memory.kmem.tcp.limit_in_bytes", text(tcp), "kernelTCP", "buffers of TCP sockets").lacking = "gone from this kernel"
+		s := add("memory.kmem.tcp.limit_in_bytes", text(tcp), "kernelTCP", "buffers of TCP sockets")
+		s.lacking = "gone from this kernel"
 	}
 	if m.Swappiness != nil && *m.Swappiness <= 100 {
 		add("memory.swappiness", strconv.FormatUint(*m.Swappiness, 10), "swappiness",
@@ -149,7 +152,8 @@ func (v *resolver) memory2(m *specs.LinuxMemory, limit, reservation, swap int64)
 		swap = -1
 	}
 	if swap != 0 {
-		s := add("memory.swap.max", swapAlone(swap, limit), "swap", "version 2 limits swap alone: memory and swap, less memory")
+		s := add("memory.swap.max", swapAlone(swap, limit), "swap",
+			"version 2 limits swap alone: memory and swap, less memory")
 		s.lacking = "this kernel does not count swap"
 		s.optional = s.value == noLimit || s.value == "0" // there is none to be limited
 		if swap > 0 && limit == 0 {
@@ -157,7 +161,8 @@ func (v *resolver) memory2(m *specs.LinuxMemory, limit, reservation, swap int64)
 		}
 	}
 	if reservation != 0 {
-		add("memory.low", bytesOrMax(reservation), "reservation", "not reclaimed below it while there is other memory to be had")
+		add("memory.low", bytesOrMax(reservation), "reservation",
+			"not reclaimed below it while there is other memory to be had")
 	}
 }
 

@@ -47,7 +47,8 @@ func (v *resolver) hugepages(limits []specs.LinuxHugepageLimit) {
 		}
 		s := setting{
 			controller: "hugetlb", value: strconv.FormatUint(l.Limit, 10), field: field + ".limit",
-			why: "bytes in huge pages; beyond it a fault ends in SIGBUS", lacking: "this machine has no huge pages of " + l.Pagesize,
+			why:     "bytes in huge pages; beyond it a fault ends in SIGBUS",
+			lacking: "this machine has no huge pages of " + l.Pagesize,
 		}
 		limit, reserve := ".limit_in_bytes", ".rsvd.limit_in_bytes"
 		switch s.version = v.version("hugetlb", "hugetlb", field); s.version {
@@ -87,7 +88,8 @@ func (v *resolver) network(n *specs.LinuxNetwork) {
 		}
 		v.add(setting{
 			version: 1, controller: "net_prio", file: "net_prio.ifpriomap", field: field,
-			value: p.Name + " " + strconv.FormatUint(uint64(p.Priority), 10), why: "priority of its packets on this interface of the host's", hint: hintDevice,
+			value: p.Name + " " + strconv.FormatUint(uint64(p.Priority), 10), hint: hintDevice,
+			why: "priority of its packets on this interface of the host's",
 		})
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// EventStats is Stats in the shape of the data of `runc events --stats`, which engines read. Names, and what is left out
-// when it is nought, are runc's (type Stats of its package types).
+// EventStats is Stats in the shape of the data of `runc events --stats`, which engines read. Names, and what is left
+// out when it is nought, are runc's (type Stats of its package types).
 type EventStats struct {
 	CPU     EventCPU                `json:"cpu"`
 	CPUSet  EventCPUSet             `json:"cpuset"`

@@ -123,17 +123,14 @@ func (r *statReader) counter1(prefix string) MemoryCounter {
 	}
 }
 
-// unlimited1 is a limit of version 1, which prints the largest number of pages in bytes for none.
+// unlimited1 is a limit of version 1, which prints for none the largest number of pages, small or huge, in bytes.
 func unlimited1(limit uint64) uint64 {
-	const most = 1<<63 - 1
-	if limit >= most-(most%pagesOfCounter) {
+	const absurd = 1 << 62
+	if limit >= absurd {
 		return Unlimited
 	}
 	return limit
 }
-
-// pagesOfCounter is the largest page of any architecture: limits are multiples of a page below it.
-const pagesOfCounter = 64 << 10
 
 // blkio takes the counters of the I/O scheduler if it has any, else those of throttling, which count the same.
 func (r *statReader) blkio() *IOStats {

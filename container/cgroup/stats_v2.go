@@ -51,9 +51,11 @@ func (r *statReader) read2(s *Stats) {
 func (r *statReader) cpu2() *CPUStats {
 	stat := r.flat("cpu.stat")
 	return &CPUStats{
-		Usage: stat["usage_usec"] * microsecond, User: stat["user_usec"] * microsecond, Kernel: stat["system_usec"] * microsecond,
-		Periods: stat["nr_periods"], ThrottledPeriods: stat["nr_throttled"], ThrottledTime: stat["throttled_usec"] * microsecond,
-		Bursts: stat["nr_bursts"], BurstTime: stat["burst_usec"] * microsecond,
+		Usage: stat["usage_usec"] * microsecond,
+		User:  stat["user_usec"] * microsecond, Kernel: stat["system_usec"] * microsecond,
+		Periods: stat["nr_periods"], ThrottledPeriods: stat["nr_throttled"],
+		ThrottledTime: stat["throttled_usec"] * microsecond,
+		Bursts:        stat["nr_bursts"], BurstTime: stat["burst_usec"] * microsecond,
 		Pressure: r.pressure("cpu.pressure"),
 	}
 }

@@ -65,8 +65,11 @@ func TestUpdateBelowUsage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err = try(steps); err == nil || !strings.Contains(err.Error(), "are used") || !strings.Contains(err.Error(), "memory.limit") {
-			t.Errorf("limit below what is used: %v", err)
+		_, err = try(steps)
+		for _, says := range []string{"are used", "memory.limit"} {
+			if err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("limit below what is used: %v, want %s", err, says)
+			}
 		}
 		if kills, err := g.OOMKills(); err != nil || kills != 1 {
 			t.Errorf("OOMKills() = %d, %v, want 1, the hog", kills, err)
@@ -95,7 +98,8 @@ func TestUpdateCPU(t *testing.T) {
 			update(t, g, test.resources)
 			var got string
 			if one.Version == 1 {
-				got = fmt.Sprintf("%s %s %s", content(t, one, "cpu.cfs_quota_us"), content(t, one, "cpu.cfs_period_us"), content(t, one, "cpu.cfs_burst_us"))
+				got = content(t, one, "cpu.cfs_quota_us") + " " + content(t, one, "cpu.cfs_period_us") + " " +
+					content(t, one, "cpu.cfs_burst_us")
 			} else {
 				got = fmt.Sprintf("%s %s", content(t, two, "cpu.max"), content(t, two, "cpu.max.burst"))
 			}

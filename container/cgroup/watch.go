@@ -13,9 +13,9 @@ import (
 // watcher waits until the kernel says that something has changed, without a thread that blocks.
 //
 // The files of version 2 that tell of events (cgroup.events, memory.events) have EPOLLPRI when they have changed since
-// they were last read through that descriptor (kernfs_generic_poll in fs/kernfs/file.c). They make inotify events as well,
-// but a host has few of those to give: fs.inotify.max_user_instances is 128. The epoll descriptor is itself one that Go's
-// poller can wait for.
+// they were last read through that descriptor (kernfs_generic_poll in fs/kernfs/file.c). They make inotify events as
+// well, but a host has few of those to give: fs.inotify.max_user_instances is 128. The epoll descriptor is itself one
+// that Go's poller can wait for.
 type watcher struct {
 	epoll *os.File
 	fd    int        // of epoll: File.Fd would make it blocking

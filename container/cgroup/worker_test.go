@@ -28,6 +28,7 @@ func work(job string) int {
 	case "spin":
 		fmt.Println("spins")
 		for {
+			runtime.Gosched()
 		}
 	case "hog":
 		hog()
@@ -52,7 +53,8 @@ func work(job string) int {
 		}
 		fmt.Println(set.Count())
 	case "huge":
-		memory, err := unix.Mmap(-1, 0, 2<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_HUGETLB)
+		const flags = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_HUGETLB
+		memory, err := unix.Mmap(-1, 0, 2<<20, unix.PROT_READ|unix.PROT_WRITE, flags)
 		if err == nil {
 			memory[0] = 1
 		}
