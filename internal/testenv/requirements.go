@@ -26,6 +26,7 @@ var (
 
 	IA32 = requirement("ia32", checkFile("/proc/sys/abi/vsyscall32"))
 
+	NewUIDMap   = requirement("newuidmap", checkProgram("newuidmap"))
 	GCC         = requirement("gcc", checkProgram("gcc"))
 	LibSeccomp  = requirement("libseccomp", checkFile("/usr/include/seccomp.h"))
 	LinuxUAPI   = requirement("linux-uapi", checkFile("/usr/include/x86_64-linux-gnu/asm/unistd_x32.h"))
