@@ -75,6 +75,9 @@ func (s *Store) removeTree(path string) error {
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
+	if s.helper != nil {
+		return s.helper.remove(path)
+	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if helperMain() {
+	if testProcess() {
 		return
 	}
 	testenv.Main(m)

@@ -85,7 +85,7 @@ func (s *Store) addLayer(ctx context.Context, r io.Reader, format compress.Forma
 		return err
 	}
 	archive := io.TeeReader(plain, keep)
-	if s.elsewhere {
+	if s.helper != nil { // it reads the blob when that is whole
 		limit := s.limits.layer().Stream()
 		n, err := io.Copy(io.Discard, io.LimitReader(archive, limit+1))
 		if err == nil && n > limit {

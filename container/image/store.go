@@ -57,13 +57,13 @@ func (l Limits) layer() layer.Limits { return layer.Limits{Bytes: l.LayerBytes, 
 
 // A Store is a folder of images. All of its methods may be called at the same time, by any number of processes.
 type Store struct {
-	dir       string
-	limits    Limits
-	devices   bool
-	unpack    unpackFunc
-	elsewhere bool // unpack works in another process
-	user      bool // layers are for overlayfs's option userxattr
-	squash    bool // all files are the user's, who has no other IDs
+	dir     string
+	limits  Limits
+	devices bool
+	unpack  unpackFunc
+	helper  *helper // unpacks for who cannot, or nil
+	user    bool    // layers are for overlayfs's option userxattr
+	squash  bool    // all files are the user's, who has no other IDs
 
 	written atomic.Int64 // blobs, by this Store
 	synced  atomic.Int64 // how many of them are on the disk for sure
@@ -91,9 +91,12 @@ func Open(root string, options ...Option) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image: open store: %w", err)
 	}
-	s := &Store{dir: filepath.Join(root, "images"), limits: Limits{}.orDefaults(), devices: true, unpack: unpackHere}
+	s := &Store{dir: filepath.Join(root, "images"), limits: Limits{}.orDefaults(), devices: true}
 	for _, option := range options {
 		option(s)
+	}
+	if err := s.findRights(); err != nil {
+		return nil, fmt.Errorf("image: open store: %w", err)
 	}
 	if err := s.prepare(); err != nil {
 		return nil, fmt.Errorf("image: open store: %w", err)

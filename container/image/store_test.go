@@ -454,7 +454,7 @@ func TestKilled(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("dir%d/file: %s", i, strings.Repeat("x", 50_000)))
 	}
 	archive := pack(t, lines...)
-	cmd := helper(t, "import", s)
+	cmd := process(t, "import", s)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -492,7 +492,7 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkClean(t, s)
-	cmd = helper(t, "import", s)
+	cmd = process(t, "import", s)
 	cmd.Stdin = bytes.NewReader(archive)
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
@@ -522,7 +522,7 @@ func TestManyAtOnce(t *testing.T) {
 	add(t, s, "stays", threeLayers(t))
 	var group sync.WaitGroup
 	for range 3 {
-		cmd := helper(t, "churn", s, "ARCHIVE="+path)
+		cmd := process(t, "churn", s, "ARCHIVE="+path)
 		group.Go(func() {
 			if err := cmd.Run(); err != nil {
 				t.Errorf("process: %v", err)

@@ -27,7 +27,9 @@ type unpackJob struct {
 	Devices   layer.Devices          `json:"devices"`
 	UserXattr bool                   `json:"user_xattr"`
 	Squash    bool                   `json:"squash"` // all files are the caller's
-	Parents   map[string]layer.Entry `json:"parents,omitempty"`
+	Parents   map[string]layer.Entry `json:"-"`
+
+	uids, gids int64 // how many there are, if that is not all
 }
 
 // unpackFunc unpacks a layer and checks it by both its digests.
@@ -98,9 +100,17 @@ func unpackArchive(ctx context.Context, archive io.Reader, job unpackJob, spend 
 			return err
 		},
 	}
-	if job.Squash {
+	switch {
+	case job.Squash:
 		uid, gid := os.Geteuid(), os.Getegid()
 		options.Owner = func(uint32, uint32) (int, int, error) { return uid, gid, nil }
+	case job.uids > 0:
+		options.Owner = func(uid, gid uint32) (int, int, error) {
+			if int64(uid) >= job.uids || int64(gid) >= job.gids {
+				return 0, 0, fmt.Errorf("owner %d:%d, and you have %d user and %d group IDs (see subuid(5)): %w", uid, gid, job.uids, job.gids, os.ErrPermission)
+			}
+			return int(uid), int(gid), nil
+		}
 	}
 	if job.Parents != nil {
 		options.Parents = func(path string) (layer.Entry, bool) { e, ok := job.Parents[path]; return e, ok }

@@ -2,30 +2,33 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"tandem/container/image/layer"
 )
 
 // helperVariable has this test binary do something as a process of its own: a word and the root of the store.
 const helperVariable = "TANDEM_IMAGE_HELPER"
 
-// helperMain is that process.
-func helperMain() bool {
+// testProcess is that process.
+func testProcess() bool {
 	word, root, ok := strings.Cut(os.Getenv(helperVariable), " ")
 	if !ok {
 		return false
 	}
-	if err := help(word, root); err != nil {
+	if err := doWord(word, root); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	return true
 }
 
-func help(word, root string) error {
+func doWord(word, root string) error {
 	s, err := Open(root)
 	if err != nil {
 		return err
@@ -34,6 +37,25 @@ func help(word, root string) error {
 	switch word {
 	case "import": // an archive on stdin
 		_, err := s.Import(ctx, os.Stdin, ImportOptions{Name: "helped"})
+		return err
+	case "refuse": // an archive on stdin, of which nothing may stay
+		_, err := s.Import(ctx, os.Stdin, ImportOptions{Name: "refused"})
+		if !errors.Is(err, os.ErrPermission) && !errors.Is(err, layer.ErrDuplicate) {
+			return fmt.Errorf("not refused as it should be: %v", err)
+		}
+		if u, err := s.Usage(); err != nil || u.Garbage != 0 || u.Layers != 1 {
+			return fmt.Errorf("left %+v, %v", u, err)
+		}
+		return nil
+	case "remove":
+		if !s.UserXattr() {
+			return errors.New("a user's layers are not for userxattr")
+		}
+		changes, err := s.Changes(ctx, "helped", nil)
+		if err != nil || len(changes) != 1 || changes[0].Skipped == 0 {
+			return fmt.Errorf("%+v, %w", changes, err)
+		}
+		_, err = s.Remove("helped", false)
 		return err
 	case "churn": // add and remove the same images over and over, and look at them in between
 		for i := range 8 {
@@ -62,7 +84,7 @@ func help(word, root string) error {
 	return fmt.Errorf("no such word: %q", word)
 }
 
-func helper(t testing.TB, word string, s *Store, env ...string) *exec.Cmd {
+func process(t testing.TB, word string, s *Store, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), append(env, helperVariable+"="+word+" "+strings.TrimSuffix(s.dir, "/images"))...)
