@@ -61,6 +61,14 @@ func openTree(path string, flags uint64) (*os.File, error) {
 // mountBind asks for the attributes that the options name, and for no others: those that a mount has, and that are
 // locked in a user namespace, stay.
 func (b *Build) mountBind(p *child.Program, m *mount) {
+	older := p.Label()
+	again, copied := p.OpenTree(child.From("dir", m.reg), "", unix.AT_EMPTY_PATH|unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE,
+		"a younger copy: mountinfo lists mounts by age, and this one comes now (since Linux 6.15)")
+	again.Else(unix.EINVAL, older)
+	p.Call("dup3", unix.SYS_DUP3, "", "in the place of the older one, which goes", child.From("old", copied), child.From("new", m.reg),
+		child.Flags("flags", unix.O_CLOEXEC, "O_CLOEXEC"))
+	p.Close(copied)
+	p.Bind(older)
 	at := b.place(p, m, lookup{like: &m.stat})
 	if m.one.mask != 0 {
 		p.MountSetattr(child.From("mount", m.reg), "", unix.AT_EMPTY_PATH, m.one.attr(), "")
