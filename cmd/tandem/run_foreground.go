@@ -31,14 +31,15 @@ func runForeground(cmd *cobra.Command, f *runFlags, r *box.Record) error {
 		defer null.Close()
 		streams.Stdin = null
 	}
-	// From here on signals are the command's. SIGPIPE is among them: who reads what this process says may go away, which
-	// must not end it with a container half made.
+	// From here on signals are the command's: it may be at work before this process has heard that it is. SIGPIPE is among
+	// them: who reads what this process says may go away, which must not end it with a container half made.
+	ctx := context.WithoutCancel(cmd.Context())
 	signals := catchSignals()
 	trace := &stepTrace{w: cmd.ErrOrStderr()}
 	if f.trace {
 		streams.Observe = trace.step
 	}
-	p, err := r.Start(cmd.Context(), streams)
+	p, err := r.Start(ctx, streams)
 	if err != nil {
 		signals.drop()
 		t.close()
@@ -46,14 +47,14 @@ func runForeground(cmd *cobra.Command, f *runFlags, r *box.Record) error {
 	}
 	trace.end()
 	signals.pass(p, t)
-	exit, err := r.Keep(context.WithoutCancel(cmd.Context()), p)
+	exit, err := r.Keep(ctx, p)
 	signals.stop()
 	t.close()
 	switch {
 	case err != nil:
 		return err
 	case exit.OOMKilled:
-		fmt.Fprintf(cmd.ErrOrStderr(), "tandem: container %s ran out of memory (limit %d bytes)\n", r.Name, o.Memory)
+		fmt.Fprintf(cmd.ErrOrStderr(), "tandem: container %s ran out of memory\n", r.Name)
 	}
 	if exit.Status != 0 {
 		return exitStatus(exit.Status)

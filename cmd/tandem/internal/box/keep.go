@@ -21,12 +21,7 @@ func (r *Record) start(ctx context.Context, n *boxNetwork, t Streams) (*containe
 	}
 	s.Stdin, s.Stdout, s.Stderr = t.Stdin, t.Stdout, t.Stderr
 	s.Console, s.Observe = t.Console, t.Observe
-	s.Warn = func(format string, args ...any) {
-		// The default profile names calls of other architectures, and of later kernels.
-		if usual := r.Options.Seccomp == nil && strings.HasPrefix(format, "linux.seccomp:"); t.Warn != nil && !usual {
-			t.Warn(format, args...)
-		}
-	}
+	s.Warn = r.warner(t)
 	if t.ConsoleSize[0] != 0 && s.Config.Process.Terminal {
 		s.Config.Process.ConsoleSize = &specs.Box{Height: uint(t.ConsoleSize[0]), Width: uint(t.ConsoleSize[1])}
 	}
@@ -47,6 +42,21 @@ func (r *Record) start(ctx context.Context, n *boxNetwork, t Streams) (*containe
 		return nil, errors.Join(err, r.takeDown(context.WithoutCancel(ctx)))
 	}
 	return p, nil
+}
+
+// warner passes on the engine's warnings, but for those of what nobody has asked for.
+func (r *Record) warner(t Streams) func(string, ...any) {
+	o := &r.Options
+	return func(format string, args ...any) {
+		switch {
+		case t.Warn == nil:
+		case o.Seccomp == nil && strings.HasPrefix(format, "linux.seccomp:"):
+			// The default profile names calls of other architectures, and of later kernels.
+		case !o.limited() && strings.HasPrefix(format, "no limits"): // as whoever has no group has none
+		default:
+			t.Warn(format, args...)
+		}
+	}
 }
 
 // Keep waits for the box's end, puts it down, and takes down what runs only with a process in it. With Options.Remove

@@ -66,6 +66,11 @@ func (r *Record) useFolder() error {
 	if stat.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return fmt.Errorf("--rootfs: %s is no folder", path)
 	}
+	if os.Geteuid() != 0 {
+		if err := checkBare(path); err != nil {
+			return err
+		}
+	}
 	r.Lower = []string{path}
 	r.Root = image.RootFolder{Mode: stat.Mode & 0o7777, UID: stat.Uid, GID: stat.Gid}
 	return nil

@@ -20,3 +20,6 @@ func (o *Options) resources() *specs.LinuxResources {
 	}
 	return r
 }
+
+// limited tells whether there is a limit for a cgroup to hold.
+func (o *Options) limited() bool { return o.Memory != 0 || o.CPUs != 0 || o.PidsLimit != 0 }

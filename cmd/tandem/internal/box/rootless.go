@@ -1,10 +1,14 @@
 package box
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"github.com/moby/sys/user"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -50,4 +54,23 @@ func mapFromOne(ranges []user.SubID) (maps []specs.LinuxIDMapping) {
 		next += uint32(r.Count)
 	}
 	return maps
+}
+
+// checkBare refuses a folder with mounts below it. They come into a user's mount namespace locked, see
+// mount_namespaces(7), "Restrictions on mount namespaces": the kernel shows nobody there what they cover, and so makes no
+// layer of a folder that holds them.
+func checkBare(path string) error {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	below := strings.TrimSuffix(path, "/") + "/"
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		return m.Mountpoint == path || !strings.HasPrefix(m.Mountpoint, below), false
+	})
+	if err != nil || len(mounts) == 0 {
+		return err
+	}
+	return fmt.Errorf("--rootfs %s: %s is mounted below it, which the kernel allows in no layer of a user's: take an image, or run as root",
+		path, mounts[0].Mountpoint)
 }
