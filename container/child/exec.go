@@ -88,7 +88,8 @@ func (p *Program) Exec(f *Found) {
 	if len(f.argv) == 0 {
 		return
 	}
-	status := 3 + f.command.Preserve
+	p.preserve = f.command.Preserve
+	status := 3 + p.preserve
 	p.Phase("execute %s", f.command.Args[0])
 	p.Call("dup3", unix.SYS_DUP3, "", "the stub's socket, to tell that it failed", From("old", statusReg), Int("new", status), Int("flags", 0))
 	if !p.closed {

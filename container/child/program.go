@@ -23,6 +23,8 @@ type Program struct {
 	syncs  []string
 	errs   []error
 	closed bool // CloseOnExec was called
+
+	preserve int // how many of the parent's descriptors from 3 on the command inherits
 }
 
 type phase struct {

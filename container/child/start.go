@@ -48,7 +48,11 @@ func (p *Program) Start(o Options) (*Process, error) {
 	}
 	defer unix.Close(theirs)
 	m.regs[statusReg] = uintptr(theirs)
-	m.code[0].ranges = gaps(append(slices.Clone(p.files), theirs))
+	keep := append(slices.Clone(p.files), theirs)
+	for fd := range p.preserve {
+		keep = append(keep, 3+fd)
+	}
+	m.code[0].ranges = gaps(keep)
 	pidFD := new(int32)
 	*pidFD = -1
 	m.clone = cloneArgs{
