@@ -122,9 +122,15 @@ func TestImportOldDockerArchive(t *testing.T) {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
 		for _, f := range []struct{ name, link, body string }{
-			{x + "/", "", ""}, {x + "/VERSION", "", "1.0"}, {x + "/json", "", "{}"}, {x + "/layer.tar", "../" + y + "/real.tar", ""},
-			{y + "/real.tar", "", string(bottom)}, {y + "/layer.tar", "", string(top)},
-			{id + ".json", "", string(config)}, {"manifest.json", "", manifest}, {"repositories", "", "{}"},
+			{x + "/", "", ""},
+			{x + "/VERSION", "", "1.0"},
+			{x + "/json", "", "{}"},
+			{x + "/layer.tar", "../" + y + "/real.tar", ""},
+			{y + "/real.tar", "", string(bottom)},
+			{y + "/layer.tar", "", string(top)},
+			{id + ".json", "", string(config)},
+			{"manifest.json", "", manifest},
+			{"repositories", "", "{}"},
 		} {
 			h := &tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.body)), Linkname: f.link}
 			switch {

@@ -55,7 +55,7 @@ func mediaTypeOf(data []byte, claimed string) (string, error) {
 	}
 	switch {
 	case d.SchemaVersion == 1 || d.FSLayers != nil:
-		return "", fmt.Errorf("Docker's manifest schema 1, which nobody uses any more: %w", ErrFormat)
+		return "", fmt.Errorf("manifest of schema 1, which docker wrote until 2016: %w", ErrFormat)
 	case d.SchemaVersion != 2:
 		return "", fmt.Errorf("schema version %d, want 2: %w", d.SchemaVersion, ErrFormat)
 	case d.Manifests != nil && (d.Config != nil || d.Layers != nil):

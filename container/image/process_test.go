@@ -1,13 +1,17 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"tandem/container/image/layer"
 )
@@ -45,6 +49,22 @@ func doWord(word, root string) error {
 		}
 		if u, err := s.Usage(); err != nil || u.Garbage != 0 || u.Layers != 1 {
 			return fmt.Errorf("left %+v, %v", u, err)
+		}
+		return nil
+	case "full": // an archive on stdin that the disk is too small for
+		if _, err := s.Import(ctx, os.Stdin, ImportOptions{Name: "full"}); !errors.Is(err, unix.ENOSPC) {
+			return fmt.Errorf("a full disk: %v", err)
+		}
+		if u, err := s.Usage(); err != nil || u != (Usage{}) {
+			return fmt.Errorf("left %+v, %v", u, err)
+		}
+		left, err := filepath.Glob(filepath.Join(root, "images", "*", "*-*"))
+		if err != nil || len(left) != 0 {
+			return fmt.Errorf("left %q, %v", left, err)
+		}
+		_, err = s.Import(ctx, bytes.NewReader(nil), ImportOptions{Name: "nothing"})
+		if !errors.Is(err, ErrFormat) { // it works still
+			return err
 		}
 		return nil
 	case "remove":

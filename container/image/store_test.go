@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/container/image/layer"
+	"tandem/internal/testenv"
 )
 
 // add imports an image that the registry client's library has made.
@@ -559,5 +561,23 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	if got := s.tree(t, "stays"); got != threeLayersTree {
 		t.Errorf("tree %s", got)
+	}
+}
+
+// TestFullDisk has a store on a disk of one megabyte.
+func TestFullDisk(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.MountNS)
+	root := t.TempDir()
+	cmd := exec.Command("unshare", "--mount", "sh", "-c", `mount -t tmpfs -o size=1m tmpfs "$0" && exec /proc/self/fd/3`, root)
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	cmd.ExtraFiles = []*os.File{self}
+	cmd.Env = append(os.Environ(), helperVariable+"=full "+root)
+	cmd.Stdin = bytes.NewReader(pack(t, "a: "+strings.Repeat("x", 300_000), "b: "+strings.Repeat("y", 700_000)))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }
