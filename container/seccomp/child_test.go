@@ -130,7 +130,8 @@ func (o *order) call() {
 		for i, v := range c {
 			a[i] = uintptr(v)
 		}
-		r, _, errno := unix.RawSyscall6(a[0], a[1], a[2], a[3], a[4], a[5], a[6])
+		// Not RawSyscall6: a thread that dies in it takes along the only P of a host with one CPU.
+		r, _, errno := unix.Syscall6(a[0], a[1], a[2], a[3], a[4], a[5], a[6])
 		if errno != 0 {
 			fmt.Println(unix.ErrnoName(errno))
 		} else {
