@@ -36,7 +36,7 @@ func busyboxRoot(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	command(t, "cp", busybox, filepath.Join(dir, "bin", "busybox"))
-	for _, applet := range []string{"sh", "cat", "echo", "sleep", "true", "false", "id", "ls", "touch", "tty", "pwd"} {
+	for _, applet := range []string{"sh", "cat", "echo", "sleep", "true", "false", "id", "ls", "touch", "tty", "pwd", "kill", "readlink", "wc"} {
 		path := filepath.Join(dir, "bin", applet)
 		_ = os.Remove(path)
 		if err := os.Symlink("busybox", path); err != nil {
