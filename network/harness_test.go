@@ -40,13 +40,13 @@ const (
 
 // world is a host, a neighbour outside, and boxes.
 type world struct {
-	t             *testing.T
+	t             testing.TB
 	host, outside *netns.NS
 	state         string
 }
 
 // newWorld makes namespaces of its own, with br_netfilter acting or not.
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	testenv.Need(t, testenv.Root, testenv.NetNS)
 	w := &world{t: t, state: filepath.Join(t.TempDir(), "state")}
@@ -61,6 +61,7 @@ func newWorld(t *testing.T) *world {
 	w.address(w.outside, "eth0", outsideIP4+"/24", outsideIP6+"/64")
 	for _, ns := range []*netns.NS{w.host, w.outside} {
 		w.up(ns, "lo")
+		w.sysctl(ns, forward4, "0") // a new namespace has what the machine's first one has
 	}
 	for _, via := range []string{outsideIP4, outsideIP6} {
 		w.route(w.host, "uplink", netip.PrefixFrom(netip.MustParseAddr(via), 0), via)
@@ -69,7 +70,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // in is the same world for a subtest.
-func (w *world) in(t *testing.T) *world {
+func (w *world) in(t testing.TB) *world {
 	inner := *w
 	inner.t = t
 	return &inner

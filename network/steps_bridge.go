@@ -332,7 +332,7 @@ func ruleset(n *lease.Network) firewall.Ruleset {
 	r := firewall.Ruleset{Bridge: n.Bridge, IPv4: n.IPv4, IPv6: n.IPv6}
 	for i := range n.Leases {
 		l := &n.Leases[i]
-		if len(l.Ports) == 0 {
+		if !l.Published {
 			continue
 		}
 		box := firewall.Box{ID: l.ID, IPv4: n.Address4(l.Number).Addr(), Ports: l.Ports}

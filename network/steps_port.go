@@ -51,7 +51,7 @@ func (s *Setup) portSteps() []plan.Step {
 		steps,
 		plan.Step{
 			Op: "NFNL_MSG_BATCH_END", Object: "table inet " + bridge,
-			Why: "commit the whole table anew: it follows from the leases",
+			Why: "commit: all ports at once",
 			Do:  s.applyRules,
 			// While the lease is still there, so that a port is without rules before it is free for others.
 			Undo: func() error { return s.dropPorts(context.WithoutCancel(s.ctx)) },
@@ -107,7 +107,7 @@ func (s *Setup) holdPorts() error {
 		if err != nil {
 			return err
 		}
-		l.Ports = nil
+		l.Ports, l.Published = nil, false
 		for _, m := range s.spec.Ports {
 			settled, sockets, err := port.Hold(ns, m, used)
 			if err != nil {
@@ -149,11 +149,16 @@ func (s *Setup) usedPorts(n *lease.Network) ([]port.User, error) {
 
 func (s *Setup) applyRules() error {
 	return s.update(s.ctx, func(n *lease.Network) error {
+		l := n.Lease(s.spec.ID)
+		if l == nil {
+			return fmt.Errorf("lease of %s: %w", s.spec.ID, fs.ErrNotExist)
+		}
+		l.Published = true
 		fw, err := s.host.firewall()
 		if err != nil {
 			return err
 		}
-		return fw.Apply(ruleset(n))
+		return fw.Publish(ruleset(n), s.spec.ID)
 	})
 }
 
@@ -161,7 +166,7 @@ func (s *Setup) applyRules() error {
 func (s *Setup) dropPorts(ctx context.Context) error {
 	return s.update(ctx, func(n *lease.Network) error {
 		if l := n.Lease(s.spec.ID); l != nil {
-			l.Ports = nil
+			l.Ports, l.Published = nil, false
 		}
 		fw, err := s.host.firewall()
 		if err != nil {

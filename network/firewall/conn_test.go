@@ -59,6 +59,29 @@ func TestApplyReplacesAndRemoveRemoves(t *testing.T) {
 	}
 }
 
+// TestPublish comes to the same as Apply, whether the table is there or not.
+func TestPublish(t *testing.T) {
+	testenv.Need(t, testenv.NFT)
+	for _, there := range []bool{true, false} {
+		ns := newHost(t)
+		c := open(t, ns)
+		r := example(t)
+		before := r
+		before.Boxes = r.Boxes[:2]
+		if there {
+			if err := c.Apply(before); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Publish(r, "six"); err != nil {
+			t.Fatal(err)
+		}
+		if got := nft(t, ns, "", "list", "ruleset"); got != r.String() {
+			t.Errorf("the kernel has\n%s\nwant\n%s", got, r)
+		}
+	}
+}
+
 // TestApplyManyRules is more than a socket's usual buffers take.
 func TestApplyManyRules(t *testing.T) {
 	ns := newHost(t)

@@ -38,6 +38,8 @@ type Lease struct {
 	Tap    bool           `json:"tap,omitempty"`
 	NoIPv6 bool           `json:"noIPv6,omitempty"` // it does not use its IPv6 address
 	Ports  []port.Mapping `json:"ports,omitempty"`
+	// Published tells that there are rules for Ports. Until then they are but held.
+	Published bool `json:"published,omitempty"`
 	// Attached tells that the work was finished. Until then it is By's.
 	Attached bool    `json:"attached"`
 	By       Process `json:"by"`
