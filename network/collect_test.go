@@ -382,7 +382,7 @@ func TestPortThatIsTaken(t *testing.T) {
 		"8080:80":           "0.0.0.0:8080/tcp: port is taken by web",
 		"127.0.0.1:8080:80": "127.0.0.1:8080/tcp: port is taken by web",
 		"8081:80":           "port is taken by other",
-		"8082:80":           "0.0.0.0:8082/tcp: port is taken by network.test (process",
+		"8082:80":           "0.0.0.0:8082/tcp: port is taken by " + comm(t) + " (process",
 	} {
 		_, err := Attach(t.Context(), w.spec("late", w.namespace(), "9090:90", text))
 		if !errors.Is(err, port.ErrTaken) || !strings.Contains(err.Error(), want) {
@@ -391,4 +391,14 @@ func TestPortThatIsTaken(t *testing.T) {
 	}
 	w.same("after the refusals", before, w.snapshot())
 	w.attach("udp", "8080:80/udp", "127.0.0.2:8082:80")
+}
+
+// comm is this program's name, as the kernel has it.
+func comm(t *testing.T) string {
+	t.Helper()
+	name, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(name))
 }

@@ -406,7 +406,7 @@ func difference(before, after string) string {
 // wait waits for a condition.
 func (w *world) wait(what string, met func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(4 * patience); !met(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !met(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("waited in vain for %s", what)
 		}

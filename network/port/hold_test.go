@@ -84,6 +84,10 @@ func TestHoldTakesEveryPortOnEveryAddress(t *testing.T) {
 
 func TestHoldNamesTheProcessThatHasThePort(t *testing.T) {
 	ns := newHost(t)
+	name, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct{ has, wants, at string }{
 		{"8080:80", "8080:80", "0.0.0.0:8080/tcp"},
 		{"[::]:8081:80", "8081:80", "[::]:8081/tcp"},
@@ -100,7 +104,7 @@ func TestHoldNamesTheProcessThatHasThePort(t *testing.T) {
 			t.Errorf("Hold(%s) where %s is held = %v, want %v", test.wants, test.has, err, ErrTaken)
 			continue
 		}
-		want := fmt.Sprintf("%s: port is taken by port.test (process %d)", test.at, os.Getpid())
+		want := fmt.Sprintf("%s: port is taken by %s (process %d)", test.at, strings.TrimSpace(string(name)), os.Getpid())
 		if !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("Hold(%s) = %v, want %s", test.wants, err, want)
 		}
