@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tandem/container"
+	"tandem/internal/plan"
 )
 
 // bundleFlags are those of the verbs that make a container: create and run.
@@ -60,6 +61,7 @@ func (f *bundleFlags) spec(id string, log *logger) (*container.Spec, error) {
 		ID: id, Bundle: bundle, Config: config,
 		ConsoleSocket: f.consoleSocket, PIDFile: f.pidFile, PreserveFDs: fds.total,
 		NoPivot: f.noPivot, NoNewKeyring: f.noNewKeyring, Warn: log.warningf,
+		Observe: func(s *plan.Step) { log.debugf("%v", s) },
 	}, nil
 }
 
