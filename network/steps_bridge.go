@@ -318,7 +318,7 @@ func (s *Setup) admitStep() plan.Step {
 				for _, name := range changed {
 					s.note(fmt.Sprintf("two rules in chain %s let %s through; they go with the bridge", name, bridge))
 				}
-				for _, text := range notes {
+				for _, text := range append(notes, firewall.LegacyNotes(s.host.ns, bridge)...) {
 					s.note(text)
 				}
 				return err
