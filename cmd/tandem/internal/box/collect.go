@@ -117,7 +117,9 @@ func (h *Home) strayFolders(known map[string]bool) ([]Leftover, error) {
 			}
 			left = append(left, Leftover{
 				Kind: "folder", Name: path, Why: "no container has it",
-				remove: func(context.Context) error { return os.RemoveAll(path) },
+				remove: func(context.Context) error {
+					return errors.Join(h.removeData(e.Name(), false), os.RemoveAll(path))
+				},
 			})
 		}
 	}

@@ -26,5 +26,5 @@
 //
 //	/run/tandem/boxes/ID/       box.json (the record), exit (the status, once there is one), hosts, resolv.conf, ...
 //	/run/tandem/engine/ID/      the engine's own state
-//	/var/lib/tandem/boxes/ID/   upper, work (what the box writes to its root), log
+//	/var/lib/tandem/boxes/ID/   layer (what the box writes to its root), log
 package box

@@ -73,7 +73,7 @@ func (r *Record) Keep(ctx context.Context, p *container.Process) (Exit, error) {
 	exit := Exit{Status: ExitStatus(status), OOMKilled: r.wasOOMKilled()}
 	err = errors.Join(r.takeDown(ctx), r.putExit(exit))
 	if r.Options.Rootfs != "" || r.Options.Remove {
-		err = errors.Join(err, removeLayer(r))
+		err = errors.Join(err, r.home.removeData(r.ID, true))
 	}
 	if r.Options.Remove {
 		err = errors.Join(err, r.Discard())
@@ -142,16 +142,12 @@ func (r *Record) takeDown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func removeLayer(r *Record) error {
-	return errors.Join(os.RemoveAll(r.data(upperFolder)), os.RemoveAll(r.data(workFolder)))
-}
-
 // Discard removes all that there is of a box that does not run. The record goes last, so that it can be tried again.
 func (r *Record) Discard() error {
 	if err := r.takeDown(context.Background()); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(r.data("")); err != nil {
+	if err := r.home.removeData(r.ID, false); err != nil {
 		return err
 	}
 	if r.Options.Image != "" {

@@ -14,11 +14,6 @@ import (
 	"tandem/network"
 )
 
-const (
-	upperFolder = "upper"
-	workFolder  = "work"
-)
-
 // New reserves a name and an ID for a box, and finds its layers: an image's are leased, and unpacked if they are not yet.
 // The caller is its keeper, until Keep has returned or the box is handed over. A box that does not come to be is his to
 // discard.
@@ -79,23 +74,11 @@ func (r *Record) useFolder() error {
 // folders are the steps that come before the engine's: where the box's root takes what is written, and what it finds in
 // /etc. Nobody but the host's root gets to them by path.
 func (r *Record) folders(n *boxNetwork) plan.Phase {
-	home, upper, work := r.data(""), r.data(upperFolder), r.data(workFolder)
-	remove := func() error { return os.RemoveAll(home) }
-	steps := []plan.Step{
-		{
-			Op: "mkdir", Object: home, Args: []plan.Arg{plan.A("mode", "0700")}, Why: "what may grow large: the box's layer, and its log",
-			Do: func() error { return os.MkdirAll(home, 0o700) }, Undo: remove,
-		},
-		{
-			Op: "mkdir", Object: upper, Args: []plan.Arg{plan.A("mode", fmt.Sprintf("%04o", r.Root.Mode)), plan.A("owner", fmt.Sprintf("%d:%d", r.Root.UID, r.Root.GID))},
-			Why: "what the box writes goes here, and nothing to the layers below",
-			Do:  r.makeUpper,
-		},
-		{
-			Op: "mkdir", Object: work, Args: []plan.Arg{plan.A("mode", "0700")}, Why: "overlayfs's own, on the same file system",
-			Do: func() error { return mkdir(work, 0o700) },
-		},
-	}
+	home := r.data("")
+	steps := append([]plan.Step{{
+		Op: "mkdir", Object: home, Args: []plan.Arg{plan.A("mode", "0700")}, Why: "what may grow large: the box's layer, and its log",
+		Do: func() error { return os.MkdirAll(home, 0o700) }, Undo: func() error { return os.RemoveAll(home) },
+	}}, r.layerSteps()...)
 	if n.mode.Kind != network.ModeContainer {
 		steps = append(steps, plan.Step{
 			Op: "write", Object: r.file(""), Args: []plan.Arg{plan.A("files", hostFiles)}, Why: "to be bound into the box's /etc",
@@ -103,31 +86,6 @@ func (r *Record) folders(n *boxNetwork) plan.Phase {
 		})
 	}
 	return plan.Phase{Name: "make the box's folders", Steps: steps}
-}
-
-// makeUpper makes the folder that will look like the box's root: overlayfs shows the topmost layer's.
-func (r *Record) makeUpper() error {
-	path := r.data(upperFolder)
-	if err := mkdir(path, 0o700); err != nil {
-		return err
-	}
-	if os.Geteuid() == 0 {
-		if err := os.Chown(path, int(r.Root.UID), int(r.Root.GID)); err != nil {
-			return err
-		}
-	}
-	if err := unix.Chmod(path, r.Root.Mode); err != nil {
-		return &os.PathError{Op: "chmod", Path: path, Err: err}
-	}
-	return nil
-}
-
-// mkdir takes a folder that is there.
-func mkdir(path string, mode os.FileMode) error {
-	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	return nil
 }
 
 // Explain gives the plans that running the options would carry out, in their order: the box's own, and the engine's, whose
