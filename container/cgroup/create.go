@@ -56,12 +56,12 @@ func (f folder) create(needed map[string]string) []plan.Step {
 	names := strings.Split(rel, "/")
 	for i, name := range names {
 		if f.Version == 2 && len(f.Controllers) > 0 {
-			steps = append(steps, at.delegate(needed))
+			steps = append(steps, at.handDownStep(needed))
 		}
 		at.path = filepath.Join(at.path, name)
-		steps = append(steps, at.mkdir(i == len(names)-1))
-		if f.Version == 1 && slices.Contains(f.Controllers, "cpuset") {
-			steps = append(steps, at.inherit("cpuset.cpus"), at.inherit("cpuset.mems"))
+		steps = append(steps, at.mkdir(i == len(names)-1, needed))
+		if f.inherits() {
+			steps = append(steps, at.inheritStep("cpuset.cpus"), at.inheritStep("cpuset.mems"))
 		}
 	}
 	return steps
@@ -70,28 +70,25 @@ func (f folder) create(needed map[string]string) []plan.Step {
 // undoLimit is how long undoing waits for processes that were killed to leave.
 const undoLimit = 5 * time.Second
 
-func (f folder) mkdir(last bool) plan.Step {
-	var made []string
+func (f folder) mkdir(last bool, needed map[string]string) plan.Step {
+	var made []folder
+	undo := func() error {
+		for _, at := range slices.Backward(made) {
+			if err := at.unmake(last && at.path == f.path); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	step := plan.Step{
-		Op: "mkdir", Object: f.path, Why: "on the way to the group",
+		Op: "mkdir", Object: f.path, Why: "on the way to the group", Undo: undo,
 		Do: func() (err error) {
-			made, err = makeFolder(f.path, f.Mount)
+			made, err = f.make(needed)
 			if err == nil && len(made) == 0 && last {
 				err = f.checkUnused()
 			}
-			return err
-		},
-		Undo: func() error {
-			for _, path := range slices.Backward(made) {
-				if path == f.path && last {
-					ctx, cancel := context.WithTimeout(context.Background(), undoLimit)
-					defer cancel()
-					if err := removeTree(ctx, path); err != nil {
-						return err
-					}
-				} else if err := unix.Rmdir(path); err != nil && !inUse(err) && !errors.Is(err, fs.ErrNotExist) {
-					return denied(err)
-				}
+			if err != nil {
+				return errors.Join(err, undo())
 			}
 			return nil
 		},
@@ -100,6 +97,19 @@ func (f folder) mkdir(last bool) plan.Step {
 		step.Why = f.purpose()
 	}
 	return step
+}
+
+// unmake removes what make made. A group on the way may have others in it by now, and then it is theirs.
+func (f folder) unmake(last bool) error {
+	if last {
+		ctx, cancel := context.WithTimeout(context.Background(), undoLimit)
+		defer cancel()
+		return removeTree(ctx, f.path)
+	}
+	if err := unix.Rmdir(f.path); err != nil && !inUse(err) && !errors.Is(err, fs.ErrNotExist) {
+		return denied(err)
+	}
+	return nil
 }
 
 // inUse tells that a group that was made on the way has others in it by now: then it is theirs.
@@ -115,26 +125,31 @@ func (f folder) purpose() string {
 	return "the group, for " + strings.Join(f.Controllers, " and ")
 }
 
-// makeFolder makes one, and those above it up to the mount that somebody else may have removed just now, as their
-// container ended. It returns those that it made.
-func makeFolder(path, mount string) (made []string, err error) {
-	for range 10 { // against the same race again
-		err = unix.Mkdir(path, 0o755)
+// make makes one folder. A group on the way to it may be gone again, as whoever made it has undone that, or be made anew
+// by another who is not done with it: so it is made too if need be, and is made ready once there is something in it that
+// keeps it. The folders that were made are returned, with an error too.
+func (f folder) make(needed map[string]string) (made []folder, err error) {
+	for range 10 { // the same may happen again
+		err = unix.Mkdir(f.path, 0o755)
 		switch {
 		case err == nil:
-			return append(made, path), nil
+			made = append(made, f)
 		case errors.Is(err, unix.EEXIST):
 			var stat unix.Stat_t
-			if err := unix.Lstat(path, &stat); err == nil && stat.Mode&unix.S_IFMT != unix.S_IFDIR {
+			if err := unix.Lstat(f.path, &stat); err == nil && stat.Mode&unix.S_IFMT != unix.S_IFDIR {
 				return made, fmt.Errorf("%w: it is the name of one of the kernel's files", ErrInvalid)
 			}
-			return made, nil
-		case !errors.Is(err, unix.ENOENT) || filepath.Dir(path) == mount || path == mount:
+		case !errors.Is(err, unix.ENOENT) || parent(f).path == f.Mount:
 			return made, denied(err)
+		default:
+			above, err := parent(f).make(needed)
+			made = append(made, above...)
+			if err != nil {
+				return made, err
+			}
+			continue
 		}
-		above, err := makeFolder(filepath.Dir(path), mount)
-		made = append(made, above...)
-		if err != nil {
+		if err = parent(f).ready(needed); !vanished(err) {
 			return made, err
 		}
 	}
@@ -151,108 +166,4 @@ func (f folder) checkUnused() error {
 		return fmt.Errorf("%w: it exists, and %d are in it", ErrInUse, len(pids))
 	}
 	return nil
-}
-
-// inherit fills in what is empty in a new group of version 1's cpuset, which takes no process until it is not.
-func (f folder) inherit(name string) plan.Step {
-	path := f.file(name)
-	return plan.Step{
-		Op: "write", Object: path, Args: []plan.Arg{plan.A("value", "as in the group above")},
-		Why: "a new cpuset is empty, and an empty one takes no process",
-		Do: func() error {
-			has, err := readFile(path)
-			if err != nil || strings.TrimSpace(has) != "" {
-				return err
-			}
-			value, err := readFile(parent(f).file(name))
-			if err != nil {
-				return err
-			}
-			return writeFile(path, strings.TrimSpace(value))
-		},
-	}
-}
-
-// divided are the controllers that groups below are given: all that a container's engine or its statistics know.
-// Others (perf_event is always on, misc and dmem have no field) are left alone.
-var divided = []string{"cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"}
-
-// delegate switches controllers on for the groups below one, in version 2. It is not undone: by then others may have
-// made groups there that rely on it.
-func (f folder) delegate(needed map[string]string) plan.Step {
-	var names []string
-	for _, c := range f.Controllers {
-		if _, need := needed[c]; need || slices.Contains(divided, c) {
-			names = append(names, c)
-		}
-	}
-	const file = "cgroup.subtree_control"
-	return plan.Step{
-		Op: "write", Object: f.file(file), Args: []plan.Arg{plan.A("value", plus(names))},
-		Why: "a controller's files appear in a group when the group above hands it down",
-		Do: func() error {
-			text, err := readFile(f.file(file))
-			if err != nil {
-				return err
-			}
-			has := strings.Fields(text)
-			lacking := slices.DeleteFunc(slices.Clone(names), func(c string) bool { return slices.Contains(has, c) })
-			if len(lacking) == 0 {
-				return nil
-			}
-			return f.enable(lacking, needed)
-		},
-	}
-}
-
-// enable hands controllers down, as many as it can, and all that are needed.
-func (f folder) enable(names []string, needed map[string]string) error {
-	const file = "cgroup.subtree_control"
-	err := writeFile(f.file(file), plus(names))
-	if err == nil {
-		return nil
-	}
-	busy := errors.Is(err, unix.EBUSY)
-	for _, c := range names {
-		// The kernel takes all of them or none, and one that nobody asked for may be what it refuses. But if the group
-		// has processes of its own, it would still hand down those controllers that tell threads apart (cpu, pids), and
-		// become a group of threads by that, below which no process can be.
-		if !busy {
-			err = writeFile(f.file(file), "+"+c)
-		}
-		if field, need := needed[c]; err != nil && need {
-			return f.undivided(c, field, err)
-		}
-	}
-	return nil
-}
-
-func plus(names []string) string {
-	var b strings.Builder
-	for i, name := range names {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString("+" + name)
-	}
-	return b.String()
-}
-
-// undivided explains why a group cannot hand down a controller (cgroup-v2.rst, "Enabling and Disabling" and "No
-// Internal Process Constraint").
-func (f folder) undivided(controller, field string, err error) error {
-	e := &MissingError{Controller: controller, Field: field}
-	switch {
-	case errors.Is(err, unix.EBUSY):
-		e.Reason = "a group with processes of its own cannot hand it down, and there are some in " + f.path
-	case errors.Is(err, unix.EOPNOTSUPP):
-		e.Reason = "a group of threads cannot hand it down, as is " + f.path
-	case errors.Is(err, unix.ENOENT):
-		e.Reason = "the group above does not hand it down to " + f.path
-	case errors.Is(err, unix.EINVAL):
-		e.Reason = "the kernel refuses it" // unknown; or cpu, with realtime processes about
-	default:
-		return fmt.Errorf("%s: controller %s: %w", field, controller, err)
-	}
-	return fmt.Errorf("%w: %w", e, err)
 }

@@ -37,11 +37,19 @@ func writeFile(path, value string) error {
 func openFile(path string, flags int) (int, error) {
 	for {
 		fd, err := unix.Open(path, flags|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-		if !errors.Is(err, unix.EINTR) {
-			return fd, denied(err)
+		switch {
+		case err == nil:
+			return fd, nil
+		case !errors.Is(err, unix.EINTR):
+			return -1, &openError{denied(err)}
 		}
 	}
 }
+
+// openError tells an error of opening a file from the same one of writing to it.
+type openError struct{ error }
+
+func (e *openError) Unwrap() error { return e.error }
 
 // readFile returns all of one of the kernel's files.
 func readFile(path string) (string, error) {

@@ -184,7 +184,7 @@ func makeBelow(t testing.TB, g *Group) *Group {
 		}
 		if slices.Contains(f.Controllers, "cpuset") && f.Version == 1 {
 			for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
-				run(t, []plan.Step{folder{f.Hierarchy, f.file("inner")}.inherit(name)})
+				run(t, []plan.Step{folder{f.Hierarchy, f.file("inner")}.inheritStep(name)})
 			}
 		}
 	}

@@ -207,7 +207,7 @@ func TestRace(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				for range 30 {
+				for range 50 {
 					g, err := New(host, path, nil)
 					if err != nil {
 						t.Error(err)
