@@ -23,25 +23,25 @@
 // This is the way of a request from a container to the outside, with the hops by which package flow names it, and of
 // the reply. A VM's differs in its first line alone: there is a tap, and the monitor or vhost writes to it.
 //
-//	  container             │ host
-//	                        │
-//	  application           │
-//	      │ send            │
-//	  TCP, route: default   │
-//	      │                 │
-//	  eth0 ═════ cable ═════╪══ vethN ── plugged into ── tandem0 (10.77.0.1)
-//	  10.77.0.2             │   netif_rx, then                │ netif_receive_skb, with dev the bridge
-//	  net_dev_queue,        │   netif_receive_skb             │
-//	  net_dev_start_xmit    │                             prerouting
-//	                        │                                 │ route: by the uplink
-//	                        │                              forward     may it pass?
-//	                        │                                 │
-//	                        │                            postrouting   10.77.0.2 becomes 192.0.2.1
-//	                        │                                 │
-//	                        │                               eth0 (192.0.2.1), the uplink
-//	                        │                                 │ net_dev_queue, net_dev_start_xmit
-//	                        ▼                                 ▼
-//	  reply:  eth0 (uplink) ─ conntrack: for 10.77.0.2 ─ route: by tandem0 ─ forward: a reply ─ tandem0 ─ vethN ═ eth0
+//	container             │ host
+//	                      │
+//	application           │
+//	    │ send            │
+//	TCP, route: default   │
+//	    │                 │
+//	eth0 ═════ cable ═════╪══ vethN ── plugged into ── tandem0 (10.77.0.1)
+//	10.77.0.2             │   netif_rx, then                │ netif_receive_skb, with dev the bridge
+//	net_dev_queue,        │   netif_receive_skb             │
+//	net_dev_start_xmit    │                             prerouting
+//	                      │                                 │ route: by the uplink
+//	                      │                              forward     may it pass?
+//	                      │                                 │
+//	                      │                            postrouting   10.77.0.2 becomes 192.0.2.1
+//	                      │                                 │
+//	                      │                               eth0 (192.0.2.1), the uplink
+//	                      │                                 │ net_dev_queue, net_dev_start_xmit
+//	                      ▼                                 ▼
+//	reply:  eth0 (uplink) ─ conntrack: for 10.77.0.2 ─ route: by tandem0 ─ forward: a reply ─ tandem0 ─ vethN ═ eth0
 //
 // # Using it
 //
