@@ -53,6 +53,21 @@ var explained = map[string]string{
 // then. They get a "true" that takes longer.
 var slowTrue = []string{"pidfile"}
 
+// patientScript waits before a kill until the process catches one of the signals TERM, USR1 and USR2. killsig sends one
+// as soon as the container runs, when its shell has mostly not got as far as to set its trap.
+const patientScript = `#!/bin/sh
+oci="%s"
+if [ "$1" = kill ] && [ "$3" != KILL ]; then
+	pid=$($oci state "$2" | sed -n 's/^ *"pid": \([0-9]*\),$/\1/p')
+	for i in $(seq 1000); do
+		caught=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$pid/status") || break
+		[ $((0x$caught & 0x4a00)) = 0 ] || break
+		sleep 0.01
+	done
+fi
+exec $oci "$@"
+`
+
 // TestValidation runs the OCI's own validation programs.
 func TestValidation(t *testing.T) {
 	testenv.Need(t, testenv.Cgroup1, testenv.Root, testenv.GoToolchain)
@@ -94,6 +109,7 @@ type validation struct {
 	bin     string // folder of the programs
 	rootfs  string // archive of their containers' root file system
 	runtime string // script that calls the runtime, with state in a folder of the test's
+	patient string // the same, for killsig: see patientScript
 	temp    string
 }
 
@@ -107,13 +123,30 @@ func newValidation(t *testing.T) *validation {
 	if runtime == "" {
 		runtime = testenv.TandemOCI(t)
 	}
-	v.runtime = filepath.Join(v.temp, "runtime")
-	script := fmt.Sprintf("#!/bin/sh\nexec %s --root %s/state \"$@\"\n", runtime, v.temp)
-	if err := os.WriteFile(v.runtime, []byte(script), 0o755); err != nil {
-		t.Fatal(err)
+	runtime += " --root " + v.temp + "/state"
+	v.runtime, v.patient = filepath.Join(v.temp, "runtime"), filepath.Join(v.temp, "patient")
+	for path, script := range map[string]string{
+		v.runtime: fmt.Sprintf("#!/bin/sh\nexec %s \"$@\"\n", runtime),
+		v.patient: fmt.Sprintf(patientScript, runtime),
+	} {
+		if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(removeTestGroups)
+	t.Cleanup(reapOrphans)
 	return v
+}
+
+// reapOrphans takes leave of what the programs have left to this process, their containers among it. A PID namespace's
+// first process does not end before all others in it have been reaped.
+func reapOrphans() {
+	for {
+		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		if pid <= 0 && !errors.Is(err, syscall.EINTR) {
+			return
+		}
+	}
 }
 
 func goTool(t *testing.T, dir string, args ...string) string {
@@ -160,7 +193,11 @@ func (v *validation) run(t *testing.T, name string) []string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(v.bin, name))
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "RUNTIME="+v.runtime, "TMPDIR="+dir)
+	runtime := v.runtime
+	if name == "killsig" {
+		runtime = v.patient
+	}
+	cmd.Env = append(os.Environ(), "RUNTIME="+runtime, "TMPDIR="+dir)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second
