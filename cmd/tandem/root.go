@@ -44,8 +44,10 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tandem",
 		Short: "Boot microVMs, run containers, follow their packets",
-		Long: "Tandem boots a Linux guest from the command line, and shows what it asks the kernel to do for that.\n" +
-			"Try:  tandem vm run -- uname -a",
+		Long: "Tandem boots Linux guests and runs containers, and shows what it asks the kernel to do for that.\n" +
+			"Try:  tandem vm run -- uname -a\n" +
+			"      tandem run --rootfs / -- ps aux\n" +
+			"      tandem explain run --rootfs / -- ps aux",
 		Args:          noSuchCommand,
 		RunE:          showHelp,
 		SilenceUsage:  true,
