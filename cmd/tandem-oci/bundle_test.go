@@ -36,7 +36,8 @@ func busyboxRoot(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	command(t, "cp", busybox, filepath.Join(dir, "bin", "busybox"))
-	for _, applet := range []string{"sh", "cat", "echo", "sleep", "true", "false", "id", "ls", "touch", "tty", "pwd", "kill", "readlink", "wc"} {
+	const applets = "sh cat echo sleep true false id ls touch tty pwd kill readlink wc stty"
+	for _, applet := range strings.Fields(applets) {
 		path := filepath.Join(dir, "bin", applet)
 		_ = os.Remove(path)
 		if err := os.Symlink("busybox", path); err != nil {
@@ -79,6 +80,15 @@ func (o *oci) configure(change func(*specs.Spec), args ...string) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
+}
+
+// awaitFile waits until the container's command has made a file.
+func (o *oci) awaitFile(path string) {
+	o.t.Helper()
+	await(o.t, path, func() bool {
+		_, err := os.Stat(filepath.Join(o.bundle, "rootfs", path))
+		return err == nil
+	})
 }
 
 type result struct {
@@ -146,7 +156,8 @@ func (o *oci) fails(status int, words string, args ...string) {
 	o.t.Helper()
 	r := o.run(args...)
 	if r.status != status || !strings.Contains(r.stderr, words) {
-		o.t.Errorf("tandem-oci %s: exit status %d, stderr %q; want %d, and %q", strings.Join(args, " "), r.status, r.stderr, status, words)
+		o.t.Errorf("tandem-oci %s: exit status %d, stderr %q; want %d, and %q",
+			strings.Join(args, " "), r.status, r.stderr, status, words)
 	}
 }
 

@@ -125,7 +125,8 @@ func (c *containerd) ctr(args ...string) result {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "ctr", append([]string{"--address", c.socket, "--namespace", "tandem-test"}, args...)...)
+	flags := []string{"--address", c.socket, "--namespace", "tandem-test"}
+	cmd := exec.CommandContext(ctx, "ctr", append(flags, args...)...)
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &stdout, &stderr, time.Second
 	err := cmd.Run()
@@ -180,7 +181,8 @@ func TestContainerd(t *testing.T) {
 			t.Errorf("ctr run %q = %d, %q, %q; want %d, %q", test.args, r.status, r.stdout, r.stderr, test.status, test.want)
 		}
 	}
-	if r := c.run("--rm", containerdImage, "c", "nosuch"); r.status == 0 || !strings.Contains(r.stderr, "look for nosuch") {
+	r := c.run("--rm", containerdImage, "c", "nosuch")
+	if r.status == 0 || !strings.Contains(r.stderr, "look for nosuch") {
 		t.Errorf("ctr run nosuch = %d, %q: tandem-oci's own words are missing", r.status, r.stderr)
 	}
 
@@ -195,7 +197,8 @@ func TestContainerd(t *testing.T) {
 	await(t, "the command", func() bool {
 		return c.ctr("task", "exec", "--exec-id", fmt.Sprint(time.Now().UnixNano()), "web", "ls", "/ready").status == 0
 	})
-	if r := c.ctr("task", "exec", "--exec-id", "one", "web", "sh", "-c", "echo in; exit 6"); r.status != 6 || r.stdout != "in\n" {
+	r = c.ctr("task", "exec", "--exec-id", "one", "web", "sh", "-c", "echo in; exit 6")
+	if r.status != 6 || r.stdout != "in\n" {
 		t.Errorf("ctr task exec = %d, %q, %q", r.status, r.stdout, r.stderr)
 	}
 	c.must("task", "pause", "web")

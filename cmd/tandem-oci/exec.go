@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/cobra"
@@ -18,8 +19,8 @@ func newExecCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec [flags] ID COMMAND [ARG]... | exec [flags] --process FILE ID",
 		Short: "Run one more process in a container",
-		Long: "Runs a process in a container, as the container's own in all that the flags don't say, and ends with its status.\n" +
-			"What keeps it from running has exit status 255.",
+		Long: "Runs a process in a container, as the container's own in all that the flags don't say, and ends with its\n" +
+			"status. What keeps it from running has exit status 255.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:
@@ -46,8 +47,7 @@ func newExecCommand(g *global) *cobra.Command {
 type execFlags struct {
 	process, consoleSocket, pidFile, pidfdSocket string
 	cwd, user, label, apparmor                   string
-	env, caps, cgroups                           []string
-	gids                                         []uint
+	env, caps, cgroups, gids                     []string
 	tty, detach, noNewPrivs, ignorePaused        bool
 	preserveFDs                                  int
 }
@@ -59,13 +59,13 @@ func (f *execFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.pidfdSocket, "pidfd-socket", "", "send a descriptor of the process to the Unix socket `PATH`")
 	flags.StringVar(&f.cwd, "cwd", "", "start in the folder `DIR` of the container")
 	flags.StringVarP(&f.user, "user", "u", "", "run as `UID[:GID]`")
-	flags.UintSliceVarP(&f.gids, "additional-gids", "g", nil, "be in the group `GID` too")
+	flags.StringSliceVarP(&f.gids, "additional-gids", "g", nil, "be in the group `GID` too")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "set a variable, `NAME=VALUE`")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "give it a terminal")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "leave it running")
 	flags.StringVar(&f.label, "process-label", "", "the SELinux `LABEL` of the process")
 	flags.StringVar(&f.apparmor, "apparmor", "", "the AppArmor `PROFILE` of the process")
-	flags.BoolVar(&f.noNewPrivs, "no-new-privs", false, "let no program that it executes give it rights (set-uid and the like)")
+	flags.BoolVar(&f.noNewPrivs, "no-new-privs", false, "let no program give it rights (set-uid and the like)")
 	flags.StringArrayVarP(&f.caps, "cap", "c", nil, "add the capability `CAP`")
 	flags.IntVar(&f.preserveFDs, "preserve-fds", 0, "pass on `N` descriptors, from 3 on (behind those of LISTEN_FDS)")
 	flags.StringArrayVar(&f.cgroups, "cgroup", nil, "run it in the cgroup `PATH` below the container's")
@@ -145,11 +145,11 @@ func (f *execFlags) processOf(config *specs.Spec, command []string) (*specs.Proc
 		return f.readProcess()
 	}
 	if config.Process == nil {
-		return nil, fmt.Errorf("the container's configuration has no process to go by: give --process")
+		return nil, errors.New("the container's configuration has no process to go by: give --process")
 	}
 	p := *config.Process
 	p.Args, p.Terminal = command, f.tty
-	p.Env = append(append([]string{}, p.Env...), f.env...)
+	p.Env = slices.Concat(p.Env, f.env)
 	p.NoNewPrivileges = p.NoNewPrivileges || f.noNewPrivs
 	set(&p.Cwd, f.cwd)
 	set(&p.ApparmorProfile, f.apparmor)
@@ -159,8 +159,13 @@ func (f *execFlags) processOf(config *specs.Spec, command []string) (*specs.Proc
 			return nil, fmt.Errorf("--user: %w", err)
 		}
 	}
-	for _, gid := range f.gids {
-		p.User.AdditionalGids = append(p.User.AdditionalGids[:len(p.User.AdditionalGids):len(p.User.AdditionalGids)], uint32(gid))
+	p.User.AdditionalGids = slices.Clone(p.User.AdditionalGids)
+	for _, text := range f.gids {
+		gid, err := parseID(text)
+		if err != nil {
+			return nil, fmt.Errorf("--additional-gids: %w", err)
+		}
+		p.User.AdditionalGids = append(p.User.AdditionalGids, gid)
 	}
 	p.Capabilities = withCapabilities(p.Capabilities, f.caps)
 	return &p, nil

@@ -72,7 +72,8 @@ func subCgroup(flags []string) (string, error) {
 			rest = after
 		}
 		if path != "" && rest != path {
-			return "", fmt.Errorf("--cgroup %q and %q: %w: the process is in one group, by one path", path, rest, container.ErrNotSupported)
+			return "", fmt.Errorf("--cgroup %q and %q: %w: the process is in one group, by one path",
+				path, rest, container.ErrNotSupported)
 		}
 		path = rest
 	}

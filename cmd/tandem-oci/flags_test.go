@@ -71,9 +71,10 @@ func TestPeersFlags(t *testing.T) {
 	flags := map[string]string{
 		"":       "debug log log-format log-level root criu systemd-cgroup rootless cgroup-manager version",
 		"create": "bundle config console-socket pid-file pidfd-socket no-pivot no-new-keyring no-subreaper preserve-fds",
-		"run":    "bundle config console-socket pid-file pidfd-socket no-pivot no-new-keyring no-subreaper preserve-fds detach keep",
-		"exec": "console-socket pidfd-socket cwd env tty user additional-gids process detach pid-file process-label apparmor " +
-			"no-new-privs cap preserve-fds cgroup ignore-paused",
+		"run": "bundle config console-socket pid-file pidfd-socket no-pivot no-new-keyring no-subreaper preserve-fds " +
+			"detach keep",
+		"exec": "console-socket pidfd-socket cwd env tty user additional-gids process detach pid-file process-label " +
+			"apparmor no-new-privs cap preserve-fds cgroup ignore-paused",
 		"kill": "all regex", "delete": "force regex", "list": "format quiet", "ps": "format",
 		"update": "resources blkio-weight cpu-period cpu-quota cpu-burst cpu-share cpu-rt-period cpu-rt-runtime cpu-idle " +
 			"cpuset-cpus cpuset-mems kernel-memory kernel-memory-tcp memory memory-reservation memory-swap pids-limit " +
@@ -114,7 +115,8 @@ func TestFeatures(t *testing.T) {
 			t.Errorf("mount options %q have no %s", f.MountOptions, option)
 		}
 	}
-	if len(f.Linux.Namespaces) != 8 || !slices.Contains(f.Linux.Capabilities, "CAP_CHECKPOINT_RESTORE") || !*f.Linux.Cgroup.V2 {
+	if len(f.Linux.Namespaces) != 8 || !*f.Linux.Cgroup.V2 ||
+		!slices.Contains(f.Linux.Capabilities, "CAP_CHECKPOINT_RESTORE") {
 		t.Errorf("features of Linux: %+v", f.Linux)
 	}
 }
@@ -147,13 +149,16 @@ func TestSpec(t *testing.T) {
 
 func TestParseSignal(t *testing.T) {
 	for text, want := range map[string]int{
-		"9": 9, "KILL": 9, "SIGKILL": 9, "term": 15, "sigusr1": 10, "64": 64, "RTMIN": 34, "SIGRTMIN+3": 37, "RTMAX": 64, "rtmax-30": 34,
+		"9": 9, "KILL": 9, "SIGKILL": 9, "term": 15, "sigusr1": 10, "64": 64,
+		"RTMIN": 34, "SIGRTMIN+3": 37, "RTMAX": 64, "rtmax-30": 34,
 	} {
 		if got, err := parseSignal(text); err != nil || int(got) != want {
 			t.Errorf("parseSignal(%q) = %d, %v; want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "0", "-1", "65", "SIG", "NOSUCH", "RTMIN+31", "RTMIN-1", "RTMIN+", "RTMAX+1", "SIGSIGTERM"} {
+	for _, text := range []string{
+		"", "0", "-1", "65", "SIG", "NOSUCH", "RTMIN+31", "RTMIN-1", "RTMIN+", "RTMAX+1", "SIGSIGTERM",
+	} {
 		if got, err := parseSignal(text); err == nil {
 			t.Errorf("parseSignal(%q) = %d", text, got)
 		}
@@ -172,7 +177,9 @@ func FuzzParseSignal(f *testing.F) {
 }
 
 func TestParseUser(t *testing.T) {
-	for text, want := range map[string][2]uint32{"0": {0, 5}, "1000": {1000, 5}, "1000:100": {1000, 100}, "4294967294:0": {maxID, 0}} {
+	for text, want := range map[string][2]uint32{
+		"0": {0, 5}, "1000": {1000, 5}, "1000:100": {1000, 100}, "4294967294:0": {maxID, 0},
+	} {
 		user := specs.User{GID: 5, Username: "x"}
 		if err := parseUser(text, &user); err != nil || user.UID != want[0] || user.GID != want[1] || user.Username != "" {
 			t.Errorf("parseUser(%q) = %+v, %v", text, user, err)
@@ -186,7 +193,9 @@ func TestParseUser(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
-	for text, want := range map[string]int64{"0": 0, "-1": -1, "65536": 65536, "1k": 1024, "64M": 64 << 20, "2GiB": 2 << 30, "1TB": 1 << 40} {
+	for text, want := range map[string]int64{
+		"0": 0, "-1": -1, "65536": 65536, "1k": 1024, "64M": 64 << 20, "2GiB": 2 << 30, "1TB": 1 << 40,
+	} {
 		var s sizeValue
 		if err := s.Set(text); err != nil || int64(s) != want {
 			t.Errorf("Set(%q) = %d, %v; want %d", text, s, err, want)
@@ -236,7 +245,8 @@ func FuzzConfig(f *testing.F) {
 func TestWithCapabilities(t *testing.T) {
 	had := &specs.LinuxCapabilities{Bounding: []string{"CAP_KILL"}, Inheritable: []string{}}
 	got := withCapabilities(had, []string{"net_raw", "CAP_KILL"})
-	if want := []string{"CAP_KILL", "CAP_NET_RAW"}; !slices.Equal(got.Bounding, want) || len(got.Inheritable)+len(got.Ambient) != 0 {
+	want := []string{"CAP_KILL", "CAP_NET_RAW"}
+	if !slices.Equal(got.Bounding, want) || len(got.Inheritable)+len(got.Ambient) != 0 {
 		t.Errorf("withCapabilities = %+v", got)
 	}
 	if len(had.Bounding) != 1 {
@@ -247,7 +257,8 @@ func TestWithCapabilities(t *testing.T) {
 func TestPrintProcesses(t *testing.T) {
 	var out strings.Builder
 	table := "UID   PID CMD\nroot   10 a b\nroot  100 c\nroot   11 10\n\n"
-	if err := printProcesses(&out, table, []int{10, 100}); err != nil || out.String() != "UID   PID CMD\nroot   10 a b\nroot  100 c\n" {
+	const want = "UID   PID CMD\nroot   10 a b\nroot  100 c\n"
+	if err := printProcesses(&out, table, []int{10, 100}); err != nil || out.String() != want {
 		t.Errorf("printProcesses = %q, %v", out.String(), err)
 	}
 	if err := printProcesses(&out, "USER CMD\n", nil); err == nil {

@@ -22,14 +22,15 @@ type global struct {
 }
 
 func (g *global) register(flags *pflag.FlagSet) {
-	flags.StringVar(&g.root, "root", "", "keep the containers' state in `DIR` (default "+rootOfRoot+", or below XDG_RUNTIME_DIR)")
+	flags.StringVar(&g.root, "root", "",
+		"keep the containers' state in `DIR` (default "+rootOfRoot+", or below XDG_RUNTIME_DIR)")
 	flags.StringVar(&g.logPath, "log", "", "add log messages to `FILE`, not to stderr")
 	flags.StringVar(&g.logFormat, "log-format", "text", "write the log as `text|json`")
-	flags.StringVar(&g.logLevel, "log-level", "", "log what is at least as grave as `LEVEL`: debug, info, warning or error")
+	flags.StringVar(&g.logLevel, "log-level", "", "log what is as grave as `LEVEL`: debug, info, warning or error")
 	flags.BoolVar(&g.debug, "debug", false, "log everything")
 	flags.StringVar(&g.manager, "cgroup-manager", "cgroupfs", "make cgroups by way of `MANAGER`: cgroupfs is the only one")
 	flags.BoolVar(&g.systemd, "systemd-cgroup", false, "have systemd make cgroups: not supported")
-	flags.StringVar(&g.rootless, "rootless", "auto", "`true|false|auto`: taken for runc's sake, tandem-oci finds out by itself")
+	flags.StringVar(&g.rootless, "rootless", "auto", "`true|false|auto`: taken for runc's sake, auto is what it does")
 	flags.StringVar(&g.criu, "criu", "", "taken for runc's sake, there are no checkpoints")
 	_ = flags.MarkHidden("criu")
 }
@@ -42,8 +43,8 @@ func (g *global) prepare(verb string) error {
 	}
 	switch {
 	case g.systemd || g.manager == "systemd":
-		return fmt.Errorf("systemd's cgroup driver: %w: use cgroupfs "+
-			"(podman: cgroup_manager=\"cgroupfs\" in containers.conf; containerd: SystemdCgroup = false)", container.ErrNotSupported)
+		return fmt.Errorf("systemd's cgroup driver: %w: use cgroupfs (podman: cgroup_manager=\"cgroupfs\" in "+
+			"containers.conf; containerd: SystemdCgroup = false)", container.ErrNotSupported)
 	case g.manager == "disabled":
 		return fmt.Errorf("--cgroup-manager disabled: %w: every container has a cgroup", container.ErrNotSupported)
 	case g.manager != "cgroupfs":

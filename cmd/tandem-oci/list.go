@@ -77,7 +77,8 @@ func printStates(w io.Writer, states []*state, format string, quiet bool) error 
 	t := tabwriter.NewWriter(w, 12, 1, 3, ' ', 0)
 	fmt.Fprintln(t, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
 	for _, s := range states {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.PID, s.Status, s.Bundle, s.Created.Format(time.RFC3339Nano), s.Owner)
+		created := s.Created.Format(time.RFC3339Nano)
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.PID, s.Status, s.Bundle, created, s.Owner)
 	}
 	return t.Flush()
 }

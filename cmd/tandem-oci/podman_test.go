@@ -104,11 +104,20 @@ func TestPodman(t *testing.T) {
 			want   string
 		}{
 			{[]string{"busybox", "sh", "-c", "echo hello; exit 4"}, 4, "hello\n"},
-			{[]string{"--env", "A=b", "--workdir", "/tmp", "--user", "1000:7", "busybox", "sh", "-c", "echo $A; pwd; id -u; id -g"}, 0, "b\n/tmp\n1000\n7\n"},
+			{
+				[]string{"--env", "A=b", "--workdir", "/tmp", "busybox", "sh", "-c", "echo $A; pwd"},
+				0,
+				"b\n/tmp\n",
+			},
+			{[]string{"--user", "1000:7", "busybox", "sh", "-c", "id -u; id -g"}, 0, "1000\n7\n"},
 			{[]string{"--read-only", "busybox", "touch", "/x"}, 1, ""},
 			{[]string{"--tty", "busybox", "tty"}, 0, "/dev/pts/0\r\n"},
 			{[]string{"--memory", "64m", "busybox", "cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}, 0, "67108864\n"},
-			{[]string{"--uidmap", "0:100000:65536", "busybox", "cat", "/proc/self/uid_map"}, 0, "         0     100000      65536\n"},
+			{
+				[]string{"--uidmap", "0:100000:65536", "busybox", "cat", "/proc/self/uid_map"},
+				0,
+				"         0     100000      65536\n",
+			},
 			{[]string{"busybox", "nosuch"}, 127, ""},
 			{[]string{"busybox", "/etc/passwd"}, 126, ""},
 		} {
@@ -121,9 +130,11 @@ func TestPodman(t *testing.T) {
 
 	t.Run("detached", func(t *testing.T) {
 		const script = "trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.01; done"
-		p.must("run", "--detach", "--name", "web", "--network", "none", "--volume", p.dir+":/mnt:ro", "busybox", "sh", "-c", script)
+		p.must("run", "--detach", "--name", "web", "--network", "none", "--volume", p.dir+":/mnt:ro",
+			"busybox", "sh", "-c", script)
 		await(t, "the container's log", func() bool { return p.must("logs", "web") == "ready" })
-		if r := p.run("exec", "--env", "A=b", "web", "sh", "-c", "echo $A; ls /mnt/policy.json; exit 5"); r.status != 5 || r.stdout != "b\n/mnt/policy.json\n" {
+		r := p.run("exec", "--env", "A=b", "web", "sh", "-c", "echo $A; ls /mnt/policy.json; exit 5")
+		if r.status != 5 || r.stdout != "b\n/mnt/policy.json\n" {
 			t.Errorf("podman exec = %d, %q, %q", r.status, r.stdout, r.stderr)
 		}
 		if got := p.must("exec", "--tty", "web", "tty"); got != "/dev/pts/0" {
@@ -160,7 +171,8 @@ func TestPodman(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := p.must("run", "--rm", "--network", "host", "--pid", "host", "busybox", "sh", "-c", "readlink /proc/self/ns/net; kill -0 "+fmt.Sprint(os.Getpid())+" && echo seen")
+		script := fmt.Sprintf("readlink /proc/self/ns/net; kill -0 %d && echo seen", os.Getpid())
+		out := p.must("run", "--rm", "--network", "host", "--pid", "host", "busybox", "sh", "-c", script)
 		if out != host+"\nseen" {
 			t.Errorf("a container in the host's namespaces prints %q, want %q", out, host+"\nseen")
 		}

@@ -18,8 +18,8 @@ func newSpecCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "spec [flags]",
 		Short: "Write a configuration to begin with",
-		Long: "Writes config.json for a container that runs a shell on a terminal, in a root file system in the folder rootfs\n" +
-			"beside it, without a network. What is there already is left alone.",
+		Long: "Writes config.json for a container that runs a shell on a terminal, in a root file system in the folder\n" +
+			"rootfs beside it, without a network. What is there already is left alone.",
 		Example: "  mkdir -p hello/rootfs && podman export $(podman create busybox) | tar -C hello/rootfs -x\n" +
 			"  tandem-oci spec --bundle hello && tandem-oci run --bundle hello hello",
 		Args: arguments(0, 0),

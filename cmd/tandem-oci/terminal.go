@@ -25,7 +25,8 @@ type terminal struct {
 	copied  chan struct{}
 }
 
-// newTerminal is for a process that this one stays with. A terminal that goes elsewhere needs nobody to pass on its bytes.
+// newTerminal is for a process that this one stays with. A terminal that goes elsewhere needs nobody to pass on its
+// bytes.
 func newTerminal(p *specs.Process, consoleSocket string) (*terminal, error) {
 	if consoleSocket != "" && (p == nil || !p.Terminal) {
 		return nil, errNoTerminal

@@ -27,18 +27,18 @@ const runtimeTools = "github.com/opencontainers/runtime-tools"
 
 // explained are the programs that no runtime can pass, or not here. Those that are not named have to pass.
 var explained = map[string]string{
-	"delete":                    "wants delete to refuse a container that was created and not started: runc and crun remove it, and callers count on that",
-	"hooks_stdin":               "wants prestart hooks to be told \"created\": they are part of create, and the container is still being created",
-	"hooks":                     "compares what its hooks write (\"post-start1 called\") with something else (\"post-start1\")",
+	"delete":                    "wants delete to refuse a container that was not started; runc and crun remove it",
+	"hooks_stdin":               "wants prestart hooks to be told \"created\", while they are a part of create",
+	"hooks":                     "wants \"post-start1\" from a hook that writes \"post-start1 called\"",
 	"linux_cgroups_blkio":       "sets blkio.weight, which went with the CFQ scheduler in Linux 5.0",
 	"linux_cgroups_hugetlb":     "wants the hugetlb controller in version 1, where this host has it in version 2",
 	"linux_cgroups_memory":      "sets kernel memory limits, which Linux 5.16 dropped",
 	"linux_cgroups_network":     "wants net_cls and net_prio, which this kernel is built without",
 	"misc_props":                "runs /runtimetest, and does not put it into the bundle",
-	"prestart":                  "wants prestart hooks to run at start, as specification 1.0 had it; they have been part of create since 1.1",
+	"prestart":                  "wants prestart hooks to run at start, as in specification 1.0.0",
 	"process_capabilities_fail": "wants an unknown capability to be an error; since specification 1.1 it is a warning",
 	"process_rlimits":           "its own Go runtime raises the soft limit of open files, which it then reads",
-	"start":                     "its last step makes a container without process.args, which the specification allows and no runtime does",
+	"start":                     "makes a container without process, which the specification allows and no runtime does",
 
 	"linux_cgroups_relative_blkio":   "as linux_cgroups_blkio",
 	"linux_cgroups_relative_hugetlb": "as linux_cgroups_hugetlb",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -26,7 +27,8 @@ func TestLifeCycle(t *testing.T) {
 	o.must("create", "--bundle", o.bundle, "--pid-file", pidFile, "box")
 
 	s := o.state("box")
-	if s.Status != "created" || s.ID != "box" || s.Bundle != o.bundle || s.Version != specs.Version || s.Annotations["a"] != "b" {
+	if s.Status != "created" || s.ID != "box" || s.Bundle != o.bundle || s.Version != specs.Version ||
+		s.Annotations["a"] != "b" {
 		t.Errorf("state after create: %+v", s)
 	}
 	if want := filepath.Join(o.bundle, "rootfs"); s.Rootfs != want || s.Owner != "root" || s.Created.Before(before) {
@@ -41,7 +43,7 @@ func TestLifeCycle(t *testing.T) {
 	o.fails(1, "exists", "create", "box")
 
 	o.must("start", "box")
-	await(t, "the command", func() bool { _, err := os.Stat(filepath.Join(o.bundle, "rootfs", "ready")); return err == nil })
+	o.awaitFile("ready")
 	if s := o.state("box"); s.Status != "running" {
 		t.Errorf("state after start: %s", s.Status)
 	}
@@ -101,7 +103,7 @@ func TestRunForwardsSignals(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the command", func() bool { _, err := os.Stat(filepath.Join(o.bundle, "rootfs", "ready")); return err == nil })
+	o.awaitFile("ready")
 	if err := cmd.Process.Signal(unix.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +119,8 @@ func TestExec(t *testing.T) {
 	o.configure(func(s *specs.Spec) { s.Process.Env = append(s.Process.Env, "FROM=config") }, "sleep", "1000")
 	o.start("box")
 	process := filepath.Join(o.dir, "process.json")
-	if err := os.WriteFile(process, []byte(`{"args":["sh","-c","echo $X; exit 4"],"env":["X=json","PATH=/bin"],"cwd":"/tmp","user":{"uid":0,"gid":0}}`), 0o644); err != nil {
+	const description = `{"args":["sh","-c","echo $X; exit 4"],"env":["X=json","PATH=/bin"],"cwd":"/tmp","user":{}}`
+	if err := os.WriteFile(process, []byte(description), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -128,7 +131,11 @@ func TestExec(t *testing.T) {
 		{[]string{"box", "sh", "-c", "echo $FROM; exit 3"}, 3, "config\n"},
 		{[]string{"--env", "A=b c", "-e", "FROM=exec", "box", "sh", "-c", "echo $A $FROM"}, 0, "b c exec\n"},
 		{[]string{"--cwd", "/etc", "box", "pwd"}, 0, "/etc\n"},
-		{[]string{"--user", "1000:1001", "-g", "7", "-g", "8", "box", "sh", "-c", "id -u; id -g; id -G"}, 0, "1000\n1001\n1001 7 8\n"},
+		{
+			[]string{"--user", "1000:1001", "-g", "7", "-g", "8", "box", "sh", "-c", "id -u; id -g; id -G"},
+			0,
+			"1000\n1001\n1001 7 8\n",
+		},
 		{[]string{"--process", process, "box"}, 4, "json\n"},
 		{[]string{"box", "ls", "--help-is-not-ours"}, 1, ""},
 		{[]string{"box", "nosuch"}, 255, ""},
@@ -137,8 +144,10 @@ func TestExec(t *testing.T) {
 			t.Errorf("exec %q = %d, %q, %q; want %d, %q", test.args, r.status, r.stdout, r.stderr, test.status, test.want)
 		}
 	}
-	caps := o.must("exec", "--cap", "net_raw", "box", "sh", "-c", "while read k v; do case $k in Cap*) echo $k $v;; esac; done < /proc/self/status")
-	const want = "CapInh: 0000000000000000\nCapPrm: 0000000020002420\nCapEff: 0000000020002420\nCapBnd: 0000000020002420\nCapAmb: 0000000000000000\n"
+	const script = "while read k v; do case $k in Cap*) echo $k $v;; esac; done < /proc/self/status"
+	caps := o.must("exec", "--cap", "net_raw", "box", "sh", "-c", script)
+	const none, some = "0000000000000000", "0000000020002420"
+	want := fmt.Sprintf("CapInh: %s\nCapPrm: %s\nCapEff: %s\nCapBnd: %s\nCapAmb: %s\n", none, some, some, some, none)
 	if caps != want {
 		t.Errorf("capabilities with NET_RAW:\n%swant\n%s", caps, want)
 	}
@@ -195,7 +204,8 @@ func TestPauseAndUpdate(t *testing.T) {
 	if err := json.Unmarshal([]byte(o.must("events", "--stats", "box")), &e); err != nil {
 		t.Fatal(err)
 	}
-	if e.Type != "stats" || e.ID != "box" || e.Data.Pids.Limit != 33 || e.Data.Pids.Current != 1 || e.Data.Memory.Usage.Limit != 64<<20 {
+	if pids := e.Data.Pids; e.Type != "stats" || e.ID != "box" || pids.Limit != 33 || pids.Current != 1 ||
+		e.Data.Memory.Usage.Limit != 64<<20 {
 		t.Errorf("events --stats: %+v", e)
 	}
 }

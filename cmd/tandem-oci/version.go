@@ -27,5 +27,6 @@ func versionText() string {
 	if v == "" {
 		v = "unknown"
 	}
-	return fmt.Sprintf("tandem-oci version %s\ncommit: %s\nspec: %s\ngo: %s\n", v, commit, specs.Version, runtime.Version())
+	return fmt.Sprintf("tandem-oci version %s\ncommit: %s\nspec: %s\ngo: %s\n",
+		v, commit, specs.Version, runtime.Version())
 }
