@@ -8,6 +8,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+// changeInstructions are those that changeConfig knows.
+const changeInstructions = "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR"
+
 // changeConfig does to an image's configuration what an instruction of a Dockerfile says.
 func changeConfig(c *ocispec.ImageConfig, instruction string) error {
 	word, rest, _ := strings.Cut(strings.TrimSpace(instruction), " ")
@@ -54,7 +57,7 @@ func changeConfig(c *ocispec.ImageConfig, instruction string) error {
 	case "STOPSIGNAL":
 		c.StopSignal = rest
 	default:
-		return fmt.Errorf("change %q: %q is none of CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR", instruction, word)
+		return fmt.Errorf("change %q: %q is none of %s", instruction, word, changeInstructions)
 	}
 	return nil
 }

@@ -18,10 +18,10 @@ func newImageImportCommand() *cobra.Command {
 		Use:     "import FILE|DIR|- [NAME]",
 		Aliases: []string{"load"},
 		Short:   "Add an image from an archive: docker save, OCI layout, or a root file system",
-		Long: "Adds the images in an archive, whichever kind it is and however it is compressed (gzip, zstd, xz, bzip2, lz4): what\n" +
-			"docker save and podman save write, an OCI image layout (a folder of it, too), or the tar archive of a root file\n" +
-			"system, which becomes an image of one layer. An archive of images has their names in it; NAME is for one that has not.\n" +
-			"The layers are checked and unpacked, so that containers start at once.",
+		Long: "Adds the images in an archive, whichever kind it is and however it is compressed (gzip, zstd, xz, bzip2,\n" +
+			"lz4): what docker save and podman save write, an OCI image layout (a folder of it, too), or the tar archive\n" +
+			"of a root file system, which becomes an image of one layer. An archive of images has their names in it; NAME\n" +
+			"is for one that has not. The layers are checked and unpacked, so that containers start at once.",
 		Example: "  docker save alpine | tandem image import -\n" +
 			"  tandem image import rootfs.tar.xz my/debian:12 --change 'CMD [\"bash\"]' --change 'ENV LANG=C.UTF-8'",
 		Args: cobra.RangeArgs(1, 2),
@@ -52,7 +52,7 @@ func newImageImportCommand() *cobra.Command {
 			var images []image.Image
 			if args[0] == "-" {
 				if isTerminal(cmd.InOrStdin()) {
-					return errors.New("standard input is a terminal, and no archive: docker save IMAGE | tandem image import -")
+					return errors.New("standard input is a terminal: docker save IMAGE | tandem image import -")
 				}
 				images, err = s.Import(cmd.Context(), cmd.InOrStdin(), o)
 			} else {
@@ -66,9 +66,10 @@ func newImageImportCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.Var(&platform, "platform", "which one of an index, or what a root file system is for (default: this machine's)")
+	flags.Var(&platform, "platform", "which of an index, or what a root file system is for (default: this machine's)")
 	flags.Var(kind, "kind", "of the archive; auto is what it looks like")
-	flags.StringArrayVarP(&changes, "change", "c", nil, "for a root file system, a Dockerfile's `INSTRUCTION`: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR")
+	flags.StringArrayVarP(&changes, "change", "c", nil,
+		"for a root file system, a Dockerfile's `INSTRUCTION`: "+changeInstructions)
 	flags.BoolVar(&noDevices, "no-devices", false, "refuse layers that hold device nodes")
 	addJSONFlag(cmd, &asJSON)
 	return cmd

@@ -97,7 +97,8 @@ func printInspection(w io.Writer, i imageInspection) error {
 		row("label", key+"="+c.Labels[key])
 	}
 	for n, l := range i.Layers {
-		row(fmt.Sprintf("layer %d", n+1), fmt.Sprintf("%s  %s  %s", l.Digest, mebibytes(l.Size), shortCommand(l.CreatedBy)))
+		about := fmt.Sprintf("%s  %s  %s", l.Digest, mebibytes(l.Size), shortCommand(l.CreatedBy))
+		row(fmt.Sprintf("layer %d", n+1), about)
 	}
 	return t.Flush()
 }

@@ -16,9 +16,10 @@ func newImageLayersCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "layers IMAGE",
 		Short: "Show an image's layers, and what each adds, changes and removes",
-		Long: "Lists the layers of an image, the bottom one first: its size as it was sent and as it is unpacked, and what it does to the\n" +
-			"layers below it. With --changes each name is listed too, with the letters of docker diff: A is added, C changed, D deleted.\n" +
-			"A name that is deleted takes no place less: it is there still, in a layer below, and this layer has a whiteout for it.",
+		Long: "Lists the layers of an image, the bottom one first: its size as it was sent and as it is unpacked, and what\n" +
+			"it does to the layers below it. With --changes each name is listed too, with the letters of docker diff: A is\n" +
+			"added, C changed, D deleted. A name that is deleted takes no place less: it is there still, in a layer below,\n" +
+			"and this layer has a whiteout for it.",
 		Example: "  tandem image layers alpine\n  tandem image layers --changes alpine | grep '^D'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,8 +48,8 @@ func newImageLayersCommand() *cobra.Command {
 func printLayers(w io.Writer, layers []image.LayerChanges, changes bool) error {
 	const header = "#\tLAYER\tSIZE\tUNPACKED\tADDED\tCHANGED\tDELETED\tCREATED BY\n"
 	line := func(w io.Writer, n int, l image.LayerChanges) {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", n+1, shortDigest(l.DiffID.Encoded()), mebibytes(l.Size), mebibytes(l.Disk),
-			l.Added, l.Changed, l.Deleted, shortCommand(l.CreatedBy))
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n",
+			n+1, shortDigest(l.DiffID.Encoded()), mebibytes(l.Size), mebibytes(l.Disk), l.Added, l.Changed, l.Deleted, shortCommand(l.CreatedBy))
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if !changes {
@@ -73,7 +74,8 @@ func printLayers(w io.Writer, layers []image.LayerChanges, changes bool) error {
 	}
 	for n, l := range layers {
 		if l.Skipped > 0 {
-			fmt.Fprintf(w, "layer %d: %d devices or attributes could not be had here, such as %s\n", n+1, l.Skipped, printableText(l.Examples[0]))
+			fmt.Fprintf(w, "layer %d: %d devices or attributes could not be had here, such as %s\n",
+				n+1, l.Skipped, printableText(l.Examples[0]))
 		}
 	}
 	return nil

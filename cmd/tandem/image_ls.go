@@ -52,16 +52,16 @@ func printImageTable(w io.Writer, images []image.Image) error {
 			names = []string{"<none>"}
 		}
 		created := "-"
-		if i.Created != nil && i.Created.Unix() > 0 { // many a builder says 1970, so that the same input gives the same image
+		if i.Created != nil && i.Created.Unix() > 0 { // builders of reproducible images say 1970
 			created = ago(*i.Created) + " ago"
 		}
 		for _, name := range names {
 			if i.Problem != "" {
-				fmt.Fprintf(t, "%s\t%s\t%s\n", familiarName(name), shortDigest(i.Digest.Encoded()), "broken: "+i.Problem)
+				fmt.Fprintf(t, "%s\t%s\tbroken: %s\n", familiarName(name), shortDigest(i.Digest.Encoded()), i.Problem)
 				continue
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", familiarName(name), shortDigest(i.Digest.Encoded()), shortDigest(i.ID.Encoded()),
-				len(i.Layers), mebibytes(i.Size), image.FormatPlatform(i.Platform), created, ago(i.Added)+" ago")
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n",
+				familiarName(name), shortDigest(i.Digest.Encoded()), shortDigest(i.ID.Encoded()), len(i.Layers), mebibytes(i.Size), image.FormatPlatform(i.Platform), created, ago(i.Added)+" ago")
 		}
 	}
 	return t.Flush()

@@ -8,7 +8,7 @@ import (
 	"tandem/container/image"
 )
 
-const insecureUsage = "allow HTTP, and HTTPS with a certificate that nobody vouches for (a registry on loopback may always speak HTTP)"
+const insecureUsage = "allow HTTP (which loopback may always speak), and HTTPS with a certificate that nobody vouches for"
 
 func newImagePullCommand() *cobra.Command {
 	var platform platformFlag
@@ -16,8 +16,8 @@ func newImagePullCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pull NAME",
 		Short: "Get an image from a registry",
-		Long: "Gets an image from a registry, checks it by its digests, and unpacks its layers. What is here of it already is not sent\n" +
-			"again. Where a registry wants a login, that of docker login or podman login is taken.",
+		Long: "Gets an image from a registry, checks it by its digests, and unpacks its layers. What is here of it already is\n" +
+			"not sent again. Where a registry wants a login, that of docker login or podman login is taken.",
 		Example: "  tandem image pull alpine\n  tandem image pull ghcr.io/owner/name:tag --platform linux/arm64",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -27,7 +27,8 @@ func newImagePullCommand() *cobra.Command {
 			}
 			p := newImageProgress(cmd)
 			defer p.line.done()
-			i, err := s.Pull(cmd.Context(), args[0], image.TransferOptions{Platform: platform.value, Insecure: insecure, Progress: p.show})
+			o := image.TransferOptions{Platform: platform.value, Insecure: insecure, Progress: p.show}
+			i, err := s.Pull(cmd.Context(), args[0], o)
 			p.line.done()
 			if err != nil {
 				return err
@@ -63,7 +64,8 @@ func newImagePushCommand() *cobra.Command {
 			target := args[len(args)-1]
 			p := newImageProgress(cmd)
 			defer p.line.done()
-			d, err := s.Push(cmd.Context(), args[0], target, image.TransferOptions{Insecure: insecure, Progress: p.show})
+			o := image.TransferOptions{Insecure: insecure, Progress: p.show}
+			d, err := s.Push(cmd.Context(), args[0], target, o)
 			p.line.done()
 			if err != nil {
 				return imageHint(err)

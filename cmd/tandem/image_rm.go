@@ -48,8 +48,9 @@ func newImageRemoveCommand() *cobra.Command {
 		Use:     "rm IMAGE...",
 		Aliases: []string{"remove"},
 		Short:   "Remove images",
-		Long: "Takes a name away from an image, and removes what no other name needs. An image that is given by its digest or ID loses\n" +
-			"all of its names. One that a container uses is refused; with --force its name goes, and its layers when the container does.",
+		Long: "Takes a name away from an image, and removes what no other name needs. An image that is given by its digest or\n" +
+			"ID loses all of its names. One that a container uses is refused; with --force its name goes, and its layers\n" +
+			"when the container does.",
 		Example: "  tandem image rm alpine:3.22",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

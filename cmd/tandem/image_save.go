@@ -34,7 +34,7 @@ func newImageSaveCommand() *cobra.Command {
 			}
 			if output == "" || output == "-" {
 				if asJSON {
-					return errors.New("--json and the archive would both go to standard output: name a file with --output")
+					return errors.New("--json and the archive both go to standard output: name a file with --output")
 				}
 				if isTerminal(cmd.OutOrStdout()) {
 					return errors.New("standard output is a terminal: name a file with --output, or write to a pipe")

@@ -147,7 +147,9 @@ func (b *blobWriter) abort() {
 }
 
 // addBlob writes a blob from r and gives its digest and size.
-func (s *Store) addBlob(ctx context.Context, r io.Reader, want digest.Digest, size int64) (digest.Digest, int64, error) {
+func (s *Store) addBlob(ctx context.Context, r io.Reader, want digest.Digest, size int64) (
+	digest.Digest, int64, error,
+) {
 	b, err := s.newBlob(want)
 	if err != nil {
 		return "", 0, err

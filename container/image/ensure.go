@@ -30,7 +30,9 @@ type wantedLayer struct {
 
 // ensureLayers sees to it that layers are unpacked, and gives their records by their places. Those that are missing are
 // unpacked at the same time into folders of no name, which get their names when all is on the disk.
-func (s *Store) ensureLayers(ctx context.Context, wanted []wantedLayer, records []layerRecord, spent *budget, p *progress) (err error) {
+func (s *Store) ensureLayers(ctx context.Context, wanted []wantedLayer, records []layerRecord, spent *budget,
+	p *progress,
+) (err error) {
 	fail := func(w wantedLayer, err error) error {
 		return fmt.Errorf("layer %d of %d: %w", w.at+1, len(records), err)
 	}
@@ -99,7 +101,9 @@ func (s *Store) ensureLayers(ctx context.Context, wanted []wantedLayer, records 
 }
 
 // known reads the records of those layers that are unpacked, and gives the others.
-func (s *Store) known(wanted []wantedLayer, records []layerRecord, spent *budget, p *progress) (missing []wantedLayer, err error) {
+func (s *Store) known(wanted []wantedLayer, records []layerRecord, spent *budget, p *progress) (
+	missing []wantedLayer, err error,
+) {
 	for _, w := range wanted {
 		r, err := s.readRecord(w.key, w.diffID)
 		if errors.Is(err, os.ErrNotExist) {

@@ -149,8 +149,11 @@ func (s *Store) gatherOne(ctx context.Context, d ocispec.Descriptor, platform *o
 // maxFetches is how many layers come at the same time, as with docker.
 const maxFetches = 3
 
-func (s *Store) chooseFrom(ctx context.Context, index ocispec.Index, platform *ocispec.Platform, fetch fetcher) (ocispec.Descriptor, error) {
-	d, err := choose(index, platformOr(platform), func(d ocispec.Descriptor) ([]byte, error) { return s.fetchDocument(ctx, d, fetch) })
+func (s *Store) chooseFrom(ctx context.Context, index ocispec.Index, platform *ocispec.Platform, fetch fetcher) (
+	ocispec.Descriptor, error,
+) {
+	open := func(d ocispec.Descriptor) ([]byte, error) { return s.fetchDocument(ctx, d, fetch) }
+	d, err := choose(index, platformOr(platform), open)
 	if err != nil {
 		return d, err
 	}
@@ -205,7 +208,8 @@ func (s *Store) gatherDockerImage(image dockerImage, a *archive) (found, error) 
 		return found{}, fmt.Errorf("configuration: %w", err)
 	}
 	// The name is that of the content in what docker writes, and then it has to be the right one.
-	if sum := strings.TrimSuffix(strings.TrimPrefix(image.Config, "sha256:"), ".json"); hexName.MatchString(sum) && sum != config.Digest.Encoded() {
+	sum := strings.TrimSuffix(strings.TrimPrefix(image.Config, "sha256:"), ".json")
+	if hexName.MatchString(sum) && sum != config.Digest.Encoded() {
 		return found{}, fmt.Errorf("configuration %.100q is %s: %w", image.Config, config.Digest, ErrDigest)
 	}
 	config.MediaType = ocispec.MediaTypeImageConfig
@@ -253,7 +257,8 @@ func (s *Store) checkOrder(m ocispec.Manifest) error {
 	}
 	for i, l := range m.Layers {
 		if diffID := config.RootFS.DiffIDs[i]; l.MediaType == ocispec.MediaTypeImageLayer && l.Digest != diffID {
-			return fmt.Errorf("layer %d of %d is %s, and %s in the configuration: %w", i+1, len(m.Layers), l.Digest, diffID, ErrDigest)
+			return fmt.Errorf("layer %d of %d is %s, and %s in the configuration: %w",
+				i+1, len(m.Layers), l.Digest, diffID, ErrDigest)
 		}
 	}
 	return nil

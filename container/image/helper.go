@@ -52,8 +52,8 @@ type helperWord struct {
 
 // helperErrors are those that callers tell apart.
 var helperErrors = []error{
-	ErrFormat, ErrDigest, ErrTooLarge, ErrMissing, layer.ErrEscape, layer.ErrName, layer.ErrDuplicate, layer.ErrDevice, layer.ErrArchive,
-	compress.ErrCorrupt, os.ErrPermission, unix.ENOSPC,
+	ErrFormat, ErrDigest, ErrTooLarge, ErrMissing, compress.ErrCorrupt, os.ErrPermission, unix.ENOSPC,
+	layer.ErrEscape, layer.ErrName, layer.ErrDuplicate, layer.ErrDevice, layer.ErrArchive,
 }
 
 // helperError is an error that came from another process.
@@ -65,7 +65,9 @@ type helperError struct {
 func (e *helperError) Error() string   { return e.text }
 func (e *helperError) Unwrap() []error { return e.kinds }
 
-func (h *helper) unpack(ctx context.Context, job unpackJob, spend func(int64) error, progress func(int64)) (layer.Result, error) {
+func (h *helper) unpack(ctx context.Context, job unpackJob, spend func(int64) error, progress func(int64)) (
+	layer.Result, error,
+) {
 	var parents []string
 	for _, e := range job.Parents {
 		parents = append(parents, string(e.AppendText(nil)))
@@ -92,8 +94,9 @@ func (h *helper) run(ctx context.Context, job helperJob, progress func(int64)) (
 		Cloneflags: syscall.CLONE_NEWUSER,
 		// An exec takes the capabilities of whoever is not root inside, and nobody is yet; ambient ones stay.
 		AmbientCaps: []uintptr{
-			uintptr(capability.CAP_SETUID), uintptr(capability.CAP_SETGID), uintptr(capability.CAP_CHOWN), uintptr(capability.CAP_FOWNER),
-			uintptr(capability.CAP_FSETID), uintptr(capability.CAP_DAC_OVERRIDE), uintptr(capability.CAP_SETFCAP),
+			uintptr(capability.CAP_SETUID), uintptr(capability.CAP_SETGID),
+			uintptr(capability.CAP_CHOWN), uintptr(capability.CAP_FOWNER), uintptr(capability.CAP_FSETID),
+			uintptr(capability.CAP_DAC_OVERRIDE), uintptr(capability.CAP_SETFCAP),
 		},
 	}
 	var words strings.Builder
@@ -124,7 +127,8 @@ func (h *helper) run(ctx context.Context, job helperJob, progress func(int64)) (
 	}{{"newuidmap", h.ids.uids}, {"newgidmap", h.ids.gids}} {
 		arguments := append([]string{strconv.Itoa(cmd.Process.Pid)}, m.ids...)
 		if out, err := exec.CommandContext(ctx, m.program, arguments...).CombinedOutput(); err != nil {
-			return result, fmt.Errorf("%s %s: %w: %s", m.program, strings.Join(arguments, " "), err, strings.TrimSpace(string(out)))
+			said := strings.TrimSpace(string(out))
+			return result, fmt.Errorf("%s %s: %w: %s", m.program, strings.Join(arguments, " "), err, said)
 		}
 	}
 	if err := json.NewEncoder(stdin).Encode(job); err != nil {

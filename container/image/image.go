@@ -12,7 +12,7 @@ type Image struct {
 	Names    []string         `json:"names"`             // in full, such as docker.io/library/alpine:3.22; may be empty
 	Digest   digest.Digest    `json:"digest"`            // of the manifest
 	ID       digest.Digest    `json:"id"`                // of the configuration: what docker and podman call the image's ID
-	Source   digest.Digest    `json:"source"`            // of the index that the manifest was chosen from; empty if there was none
+	Source   digest.Digest    `json:"source"`            // of the index that it was chosen from; empty if there was none
 	Platform ocispec.Platform `json:"platform"`          // what it runs on
 	Created  *time.Time       `json:"created"`           // when it was built, as it says; nil if it does not
 	Added    time.Time        `json:"added"`             // to this store

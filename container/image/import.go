@@ -80,7 +80,9 @@ type found struct {
 }
 
 // importFrom takes in what read finds: checks it, unpacks it, and gives it names.
-func (s *Store) importFrom(ctx context.Context, o ImportOptions, read func(*progress) ([]found, error)) ([]Image, error) {
+func (s *Store) importFrom(ctx context.Context, o ImportOptions, read func(*progress) ([]found, error)) (
+	[]Image, error,
+) {
 	var name string
 	if o.Name != "" {
 		r, err := parseReference(o.Name)
@@ -103,7 +105,9 @@ func (s *Store) importFrom(ctx context.Context, o ImportOptions, read func(*prog
 	return images, err
 }
 
-func (s *Store) takeIn(ctx context.Context, name string, p *progress, read func(*progress) ([]found, error)) ([]Image, error) {
+func (s *Store) takeIn(ctx context.Context, name string, p *progress, read func(*progress) ([]found, error)) (
+	[]Image, error,
+) {
 	unlock, err := s.share(ctx)
 	if err != nil {
 		return nil, err

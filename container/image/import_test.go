@@ -282,7 +282,7 @@ func TestImportRootFS(t *testing.T) {
 		archive         []byte
 		tree            string
 	}{
-		{"none", ocispec.MediaTypeImageLayer, plain, tree},
+		{"none", ocispec.MediaTypeImageLayerZstd, plain, tree},
 		{"gzip", ocispec.MediaTypeImageLayerGzip, gzipped(t, plain), tree},
 		{"zstd", ocispec.MediaTypeImageLayerZstd, zst.Bytes(), tree},
 		{"xz", ocispec.MediaTypeImageLayerZstd, x.Bytes(), tree},

@@ -91,7 +91,8 @@ func addToIndex(index *ocispec.Index, d ocispec.Descriptor, name, source string,
 
 // removeName takes a name away and tells whether it was there. The manifest keeps an entry.
 func removeName(index *ocispec.Index, name string) bool {
-	i := slices.IndexFunc(index.Manifests, func(e ocispec.Descriptor) bool { return e.Annotations[nameAnnotation] == name })
+	has := func(e ocispec.Descriptor) bool { return e.Annotations[nameAnnotation] == name }
+	i := slices.IndexFunc(index.Manifests, has)
 	if i < 0 {
 		return false
 	}

@@ -148,7 +148,9 @@ func (s *Store) fixImplied(ctx context.Context, f *imageFiles, set *layerSet, sp
 		}
 		spent.spent.Add(-set.records[i].Bytes) // it is in the place of the other
 		set.keys[i] = key(chains[i])
-		again := wantedLayer{key: set.keys[i], blob: f.manifest.Layers[i], diffID: f.config.RootFS.DiffIDs[i], at: i, parents: parents}
+		again := wantedLayer{
+			key: set.keys[i], blob: f.manifest.Layers[i], diffID: f.config.RootFS.DiffIDs[i], at: i, parents: parents,
+		}
 		if err := s.ensureLayers(ctx, []wantedLayer{again}, set.records, spent, p); err != nil {
 			return err
 		}

@@ -78,7 +78,8 @@ func (s *Store) acquire(ctx context.Context, owner, ref string, p Progress) (Lea
 		return Lease{}, err
 	}
 	lease := Lease{
-		Owner: owner, Ref: ref, Image: f.descriptor.Digest, Since: time.Now().UTC(), Lower: s.lower(set), Root: set.root(), Config: f.config,
+		Owner: owner, Ref: ref, Image: f.descriptor.Digest, Since: time.Now().UTC(),
+		Lower: s.lower(set), Root: set.root(), Config: f.config,
 	}
 	data, err := json.MarshalIndent(leaseFile{lease, set.keys}, "", "  ")
 	if err != nil {

@@ -44,16 +44,21 @@ func (s *Store) images(index ocispec.Index) []Image {
 			}
 			images = append(images, image)
 		}
-		image := &images[i]
-		if name := d.Annotations[nameAnnotation]; name != "" {
-			image.Names = append(image.Names, name)
-		}
-		image.Source = cmp.Or(image.Source, digest.Digest(d.Annotations[sourceAnnotation]))
-		if added, err := time.Parse(time.RFC3339Nano, d.Annotations[addedAnnotation]); err == nil && added.After(image.Added) {
-			image.Added = added
-		}
+		images[i].note(d)
 	}
 	return images
+}
+
+// note adds what an entry of the index says of the image.
+func (i *Image) note(e ocispec.Descriptor) {
+	if name := e.Annotations[nameAnnotation]; name != "" {
+		i.Names = append(i.Names, name)
+	}
+	i.Source = cmp.Or(i.Source, digest.Digest(e.Annotations[sourceAnnotation]))
+	added, err := time.Parse(time.RFC3339Nano, e.Annotations[addedAnnotation])
+	if err == nil && added.After(i.Added) {
+		i.Added = added
+	}
 }
 
 // plain is a descriptor without what the index says besides.
@@ -134,15 +139,8 @@ func (s *Store) resolve(ref string) (*imageFiles, Image, error) {
 	// What the entries of this one manifest tell.
 	image := Image{Names: []string{}}
 	for _, e := range index.Manifests {
-		if e.Digest != d.Digest {
-			continue
-		}
-		if name := e.Annotations[nameAnnotation]; name != "" {
-			image.Names = append(image.Names, name)
-		}
-		image.Source = cmp.Or(image.Source, digest.Digest(e.Annotations[sourceAnnotation]))
-		if added, err := time.Parse(time.RFC3339Nano, e.Annotations[addedAnnotation]); err == nil && added.After(image.Added) {
-			image.Added = added
+		if e.Digest == d.Digest {
+			image.note(e)
 		}
 	}
 	return f, image, nil

@@ -134,7 +134,8 @@ func (s *Store) checkDescriptor(d ocispec.Descriptor) error {
 		return fmt.Errorf("size %d: %w", d.Size, ErrFormat)
 	}
 	if d.Size > s.limits.BlobBytes {
-		return fmt.Errorf("%s has %d bytes, at most %d are allowed: %w", d.Digest, d.Size, s.limits.BlobBytes, ErrTooLarge)
+		return fmt.Errorf("%s has %d bytes, at most %d are allowed: %w",
+			d.Digest, d.Size, s.limits.BlobBytes, ErrTooLarge)
 	}
 	return nil
 }
@@ -163,7 +164,8 @@ func parseConfig(data []byte, m ocispec.Manifest) (ocispec.Image, error) {
 		return c, fmt.Errorf("root file system of type %.100q: %w", c.RootFS.Type, ErrFormat)
 	}
 	if len(c.RootFS.DiffIDs) != len(m.Layers) {
-		return c, fmt.Errorf("%d layers in the manifest, %d in the configuration: %w", len(m.Layers), len(c.RootFS.DiffIDs), ErrFormat)
+		return c, fmt.Errorf("%d layers in the manifest, %d in the configuration: %w",
+			len(m.Layers), len(c.RootFS.DiffIDs), ErrFormat)
 	}
 	for _, d := range c.RootFS.DiffIDs {
 		if err := checkDigest(d); err != nil {
@@ -219,7 +221,9 @@ func (f *imageFiles) image() Image {
 	made := commands(f.config.History)
 	for n, l := range f.manifest.Layers {
 		i.Size += l.Size
-		i.Layers[n] = Layer{Digest: l.Digest, DiffID: f.config.RootFS.DiffIDs[n], ChainID: chains[n], MediaType: l.MediaType, Size: l.Size}
+		i.Layers[n] = Layer{
+			Digest: l.Digest, DiffID: f.config.RootFS.DiffIDs[n], ChainID: chains[n], MediaType: l.MediaType, Size: l.Size,
+		}
 		if n < len(made) {
 			i.Layers[n].CreatedBy = made[n]
 		}

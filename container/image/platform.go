@@ -19,7 +19,8 @@ func ParsePlatform(s string) (ocispec.Platform, error) {
 	if len(parts) == 3 {
 		p.Variant = parts[2]
 	}
-	if len(parts) > 3 || p.OS == "" || p.Architecture == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	odd := strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+	if odd || len(parts) > 3 || p.OS == "" || p.Architecture == "" {
 		return p, fmt.Errorf("image: platform %.100q: want one such as linux/arm64", s)
 	}
 	return p, nil
@@ -66,7 +67,9 @@ const (
 
 // choose gives the manifest for a platform among those that an index lists, in the order of the index. open gives the
 // bytes of an index that the index lists. Attestations and the like are there for "unknown" platforms.
-func choose(index ocispec.Index, want ocispec.Platform, open func(ocispec.Descriptor) ([]byte, error)) (ocispec.Descriptor, error) {
+func choose(index ocispec.Index, want ocispec.Platform, open func(ocispec.Descriptor) ([]byte, error)) (
+	ocispec.Descriptor, error,
+) {
 	var offers []string
 	seen := map[digest.Digest]bool{}
 	var search func(index ocispec.Index, depth int) (*ocispec.Descriptor, error)

@@ -64,7 +64,8 @@ func (s *Store) push(ctx context.Context, ref string, r Reference, o TransferOpt
 			}
 		}
 	}()
-	err = remote.Write(to, img, slices.Concat(c.options, []remote.Option{remote.WithContext(ctx), remote.WithProgress(updates)})...)
+	options := slices.Concat(c.options, []remote.Option{remote.WithContext(ctx), remote.WithProgress(updates)})
+	err = remote.Write(to, img, options...)
 	<-shown // Write has closed the channel
 	return f.descriptor.Digest, err
 }

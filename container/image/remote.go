@@ -15,7 +15,7 @@ import (
 )
 
 // ErrDenied tells that a registry wants to know who asks, or does not want to give it to them.
-var ErrDenied = errors.New("the registry refuses: there is no such repository, or it needs a login (docker login, podman login)")
+var ErrDenied = errors.New("the registry refuses: no such repository, or it needs a login (docker login, podman login)")
 
 // ErrInsecure tells of plain HTTP where nobody asked for it.
 var ErrInsecure = errors.New("plain HTTP is for registries on loopback, or has to be asked for")
@@ -23,7 +23,7 @@ var ErrInsecure = errors.New("plain HTTP is for registries on loopback, or has t
 // TransferOptions are for Pull and Push. The zero value is good.
 type TransferOptions struct {
 	Platform *ocispec.Platform // which one of an index; nil is this machine's
-	Insecure bool              // HTTP, or HTTPS with a certificate that nobody vouches for; HTTP to loopback is always allowed
+	Insecure bool              // HTTP, which loopback may always speak, or HTTPS with anybody's certificate
 	Progress Progress          // may be nil
 }
 
@@ -89,7 +89,8 @@ func explain(err error) error {
 	switch {
 	case said.StatusCode == http.StatusUnauthorized, said.StatusCode == http.StatusForbidden:
 		return fmt.Errorf("%w: %w", ErrDenied, err)
-	case said.StatusCode == http.StatusNotFound && said.Request != nil && strings.Contains(said.Request.URL.Path, "/manifests/"):
+	case said.StatusCode == http.StatusNotFound && said.Request != nil &&
+		strings.Contains(said.Request.URL.Path, "/manifests/"):
 		return fmt.Errorf("%w in the registry: %w", ErrNotFound, err)
 	}
 	return err

@@ -14,19 +14,20 @@ type Removed struct {
 	Names  []string        `json:"names"`  // of images
 	Images []digest.Digest `json:"images"` // manifests that no name is left for
 	Bytes  int64           `json:"bytes"`  // of disk space, blobs and unpacked layers
-	Kept   bool            `json:"kept"`   // another process is adding to the store, so that no content could be removed
+	Kept   bool            `json:"kept"`   // somebody is adding to the store, so that no content could be removed
 }
 
 // Remove takes the name ref away, or all names of the image if ref is no name, and then what no image needs any more.
 // It refuses with [ErrInUse] if the image loses its last name while it is leased, unless force is set; leased layers
 // stay until they are released, even then.
 func (s *Store) Remove(ref string, force bool) (Removed, error) {
-	r, err := s.remove(func(index *ocispec.Index, leased func(digest.Digest) []string) ([]ocispec.Descriptor, error) {
+	r, err := s.remove(func(index *ocispec.Index, leased leasedBy) ([]ocispec.Descriptor, error) {
 		d, err := s.find(*index, ref)
 		if err != nil {
 			return nil, err
 		}
-		entries := slices.DeleteFunc(slices.Clone(index.Manifests), func(e ocispec.Descriptor) bool { return e.Digest != d.Digest })
+		other := func(e ocispec.Descriptor) bool { return e.Digest != d.Digest }
+		entries := slices.DeleteFunc(slices.Clone(index.Manifests), other)
 		named := d.Annotations[nameAnnotation]
 		if named != "" && len(entries) > 1 && isNameOf(ref, named) {
 			return []ocispec.Descriptor{d}, nil
@@ -54,7 +55,7 @@ func isNameOf(ref, name string) bool {
 
 // Prune removes what no named or leased image needs; with all, also images that nobody leases.
 func (s *Store) Prune(all bool) (Removed, error) {
-	r, err := s.remove(func(index *ocispec.Index, leased func(digest.Digest) []string) ([]ocispec.Descriptor, error) {
+	r, err := s.remove(func(index *ocispec.Index, leased leasedBy) ([]ocispec.Descriptor, error) {
 		return slices.DeleteFunc(slices.Clone(index.Manifests), func(e ocispec.Descriptor) bool {
 			return len(leased(e.Digest)) > 0 || !all && e.Annotations[nameAnnotation] != ""
 		}), nil
@@ -65,8 +66,11 @@ func (s *Store) Prune(all bool) (Removed, error) {
 	return r, nil
 }
 
+// leasedBy gives the owners of an image's leases.
+type leasedBy func(digest.Digest) []string
+
 // remove takes those entries out of the index that choose gives, and then what nothing refers to.
-func (s *Store) remove(choose func(*ocispec.Index, func(digest.Digest) []string) ([]ocispec.Descriptor, error)) (Removed, error) {
+func (s *Store) remove(choose func(*ocispec.Index, leasedBy) ([]ocispec.Descriptor, error)) (Removed, error) {
 	r := Removed{Names: []string{}, Images: []digest.Digest{}}
 	err := s.changeIndex(func(index *ocispec.Index) error {
 		leases, err := s.leases()

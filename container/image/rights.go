@@ -92,7 +92,9 @@ func mapWords(self int, ranges []user.SubID) []string {
 	words := []string{"0", strconv.Itoa(self), "1"}
 	next := int64(1)
 	for _, r := range ranges {
-		words = append(words, strconv.FormatInt(next, 10), strconv.FormatInt(r.SubID, 10), strconv.FormatInt(r.Count, 10))
+		for _, n := range []int64{next, r.SubID, r.Count} {
+			words = append(words, strconv.FormatInt(n, 10))
+		}
 		next += r.Count
 	}
 	return words

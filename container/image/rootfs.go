@@ -18,8 +18,9 @@ import (
 	"tandem/container/image/layer"
 )
 
-// readRootFS makes an image of one layer from the archive of a root file system. The archive is kept as it is if that
-// is how a layer may be compressed, and is compressed anew by zstd if not.
+// readRootFS makes an image of one layer from the archive of a root file system. The archive is kept as it is if a layer
+// may be compressed so, and is compressed by zstd if not, or if it is not compressed at all: that costs less than to
+// write the rest.
 func (s *Store) readRootFS(ctx context.Context, r io.Reader, format compress.Format, o ImportOptions) ([]found, error) {
 	blob, diffID, err := s.addLayer(ctx, r, format)
 	if err != nil {
@@ -50,7 +51,9 @@ func (s *Store) readRootFS(ctx context.Context, r io.Reader, format compress.For
 
 // addLayer writes the blob of a layer, and unpacks it at the same time, since the archive goes by but once; both its
 // digests are found out on the way.
-func (s *Store) addLayer(ctx context.Context, r io.Reader, format compress.Format) (blob ocispec.Descriptor, diffID digest.Digest, err error) {
+func (s *Store) addLayer(ctx context.Context, r io.Reader, format compress.Format) (
+	blob ocispec.Descriptor, diffID digest.Digest, err error,
+) {
 	w, err := s.newBlob("")
 	if err != nil {
 		return blob, "", err
@@ -59,7 +62,7 @@ func (s *Store) addLayer(ctx context.Context, r io.Reader, format compress.Forma
 	sum := digest.Canonical.Digester()
 	source, keep := io.TeeReader(r, w), io.Writer(sum.Hash())
 	var packed *zstd.Encoder
-	if blob.MediaType, err = mediaTypeFor(format); err != nil { // no layer may be compressed so
+	if blob.MediaType, err = mediaTypeFor(format); err != nil || format == compress.None {
 		blob.MediaType = ocispec.MediaTypeImageLayerZstd
 		if packed, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest)); err != nil {
 			return blob, "", err
@@ -108,7 +111,9 @@ func (s *Store) addLayer(ctx context.Context, r io.Reader, format compress.Forma
 }
 
 // newLayer has a layer unpacked of which nobody knows the digest before that is done.
-func (s *Store) newLayer(ctx context.Context, unpack func(dir string) (digest.Digest, layer.Result, error)) (err error) {
+func (s *Store) newLayer(ctx context.Context, unpack func(dir string) (digest.Digest, layer.Result, error)) (
+	err error,
+) {
 	temp, err := os.MkdirTemp(s.path(layersDir), tempPrefix)
 	if err != nil {
 		return err

@@ -29,10 +29,11 @@ func (s *Store) save(ctx context.Context, w io.Writer, refs []string) error {
 	}
 	defer unlock()
 	index := ocispec.Index{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{},
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex,
+		Manifests: []ocispec.Descriptor{},
 	}
 	out := &archiveWriter{ctx: ctx, s: s, tar: tar.NewWriter(w), done: map[digest.Digest]bool{}}
-	if err := out.bytes(layoutFile, fmt.Appendf(nil, `{"imageLayoutVersion":%q}`, ocispec.ImageLayoutVersion)); err != nil {
+	if err := out.bytes(layoutFile, layoutText()); err != nil {
 		return err
 	}
 	for _, ref := range refs {
@@ -82,7 +83,9 @@ type archiveWriter struct {
 }
 
 func (a *archiveWriter) header(name string, size int64) error {
-	return a.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, Format: tar.FormatPAX})
+	return a.tar.WriteHeader(&tar.Header{
+		Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, Format: tar.FormatPAX,
+	})
 }
 
 func (a *archiveWriter) bytes(name string, data []byte) error {

@@ -156,7 +156,11 @@ func (s *Store) prepare() error {
 		return err
 	}
 	defer unlock()
-	return s.writeFile(layoutFile, fmt.Appendf(nil, `{"imageLayoutVersion":%q}`, ocispec.ImageLayoutVersion))
+	return s.writeFile(layoutFile, layoutText())
+}
+
+func layoutText() []byte {
+	return fmt.Appendf(nil, `{"imageLayoutVersion":%q}`, ocispec.ImageLayoutVersion)
 }
 
 func (s *Store) path(parts ...string) string {

@@ -33,11 +33,15 @@ type unpackJob struct {
 }
 
 // unpackFunc unpacks a layer and checks it by both its digests.
-type unpackFunc func(ctx context.Context, job unpackJob, spend func(int64) error, progress func(int64)) (layer.Result, error)
+type unpackFunc func(ctx context.Context, job unpackJob, spend func(int64) error, progress func(int64)) (
+	layer.Result, error,
+)
 
 // unpackHere unpacks a layer in this process, and holds what it reads against both digests: that of the blob, which the
 // manifest names, and that of the archive in it, which the configuration does.
-func unpackHere(ctx context.Context, job unpackJob, spend func(int64) error, progress func(int64)) (layer.Result, error) {
+func unpackHere(ctx context.Context, job unpackJob, spend func(int64) error, progress func(int64)) (
+	layer.Result, error,
+) {
 	blob, err := os.Open(job.Blob)
 	if errors.Is(err, os.ErrNotExist) {
 		return layer.Result{}, fmt.Errorf("blob %s: %w", job.Layer.Digest, ErrMissing)
@@ -75,7 +79,9 @@ func unpackHere(ctx context.Context, job unpackJob, spend func(int64) error, pro
 }
 
 // unpackArchive unpacks an archive as a job says, into diffDir, and lists what is in it in entriesFile.
-func unpackArchive(ctx context.Context, archive io.Reader, job unpackJob, spend func(int64) error) (layer.Result, error) {
+func unpackArchive(ctx context.Context, archive io.Reader, job unpackJob, spend func(int64) error) (
+	layer.Result, error,
+) {
 	list, err := os.OpenFile(filepath.Join(job.Dir, entriesFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return layer.Result{}, err
@@ -107,7 +113,8 @@ func unpackArchive(ctx context.Context, archive io.Reader, job unpackJob, spend 
 	case job.uids > 0:
 		options.Owner = func(uid, gid uint32) (int, int, error) {
 			if int64(uid) >= job.uids || int64(gid) >= job.gids {
-				return 0, 0, fmt.Errorf("owner %d:%d, and you have %d user and %d group IDs (see subuid(5)): %w", uid, gid, job.uids, job.gids, os.ErrPermission)
+				return 0, 0, fmt.Errorf("owner %d:%d, and you have %d user and %d group IDs (see subuid(5)): %w",
+					uid, gid, job.uids, job.gids, os.ErrPermission)
 			}
 			return int(uid), int(gid), nil
 		}

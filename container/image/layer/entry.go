@@ -2,6 +2,7 @@ package layer
 
 import (
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -40,15 +41,8 @@ type Entry struct {
 
 // SameFolder tells whether two folders look the same from the outside, apart from their times.
 func (e Entry) SameFolder(o Entry) bool {
-	if e.Kind != Dir || o.Kind != Dir || e.Mode != o.Mode || e.UID != o.UID || e.GID != o.GID || len(e.Xattrs) != len(o.Xattrs) {
-		return false
-	}
-	for k, v := range e.Xattrs {
-		if w, ok := o.Xattrs[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
+	return e.Kind == Dir && o.Kind == Dir && e.Mode == o.Mode && e.UID == o.UID && e.GID == o.GID &&
+		maps.Equal(e.Xattrs, o.Xattrs)
 }
 
 func (e Entry) String() string {

@@ -31,7 +31,8 @@ func (u *unpacker) finish() error {
 			u.result.Implied = true
 			if u.Parents != nil {
 				if below, ok := u.Parents(path); ok {
-					f.Mode, f.UID, f.GID, f.ModTime, f.Xattrs = below.Mode, below.UID, below.GID, below.ModTime, below.Xattrs
+					f.Mode, f.UID, f.GID = below.Mode, below.UID, below.GID
+					f.ModTime, f.Xattrs = below.ModTime, below.Xattrs
 				}
 			}
 		}

@@ -227,7 +227,7 @@ func isSparse(h *tar.Header) bool {
 	return false
 }
 
-// record tells of an entry, and keeps the time of a folder that has none of its own: it is that of the last change in it.
+// record tells of an entry, and keeps the time of a folder that has none of its own: that of the last change in it.
 func (u *unpacker) record(parent *folder, e Entry) error {
 	if parent.Implied && e.ModTime.After(parent.ModTime) {
 		parent.ModTime = e.ModTime
