@@ -262,7 +262,7 @@ func command(t *testing.T, name string, args ...string) string {
 // did not make for the container alone.
 func removeTestGroups() {
 	for _, pattern := range []string{"testdir/cgrouptest/*", "testdir/cgrouptest", "testdir", "cgrouptest"} {
-		for _, above := range []string{"", "*/"} { // relative ones are below the caller's own group
+		for _, above := range []string{"", "*/", "*/*/"} { // relative ones are below the caller's own group
 			found, _ := filepath.Glob("/sys/fs/cgroup/*/" + above + pattern)
 			for _, path := range found {
 				_ = os.Remove(path)
