@@ -4,6 +4,8 @@
 //	init    from the monitor's start to the guest's init, Linux with the same kernel and initrd, where KVM runs Linux:
 //	        on this host or in the lab
 //	exit    what a PIO exit costs in Go and in C
+//	containers
+//	        time and memory of tandem-oci, beside crun and runc
 //
 // It prints medians, the spread and ratios; with -json for programs. It makes no judgement and fails only if it could
 // not measure tandem itself.
@@ -38,7 +40,7 @@ func main() {
 	flag.IntVar(&o.runs, "n", 20, "counted runs to the first instruction")
 	flag.IntVar(&o.boots, "boots", 5, "counted runs to init")
 	flag.IntVar(&o.memory, "memory", 256, "the guest's memory in MiB")
-	flag.StringVar(&o.only, "only", "start,init,exit", "what to measure")
+	flag.StringVar(&o.only, "only", "start,init,exit,containers", "what to measure")
 	flag.BoolVar(&o.json, "json", false, "print JSON")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -57,11 +59,12 @@ var benches = []struct {
 	{"start", benchStart},
 	{"init", benchInit},
 	{"exit", benchExit},
+	{"containers", benchContainers},
 }
 
 func run(ctx context.Context, o options) error {
 	if flag.NArg() > 0 || o.runs < 1 || o.boots < 1 || o.memory < 16 {
-		return errors.New("usage: bench [-n RUNS] [-boots RUNS] [-memory MIB] [-only start,init,exit] [-json]")
+		return errors.New("usage: bench [-n RUNS] [-boots RUNS] [-memory MIB] [-only start,init,exit,containers] [-json]")
 	}
 	dir, err := os.MkdirTemp("", "tandem-bench-")
 	if err != nil {
