@@ -11,7 +11,8 @@ import (
 
 func TestChangeConfig(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.json")
-	if err := os.WriteFile(path, []byte(`{"process":{"terminal":true,"cwd":"/"},"linux":{"resources":{}}}`), 0o644); err != nil {
+	const before = `{"process":{"terminal":true,"cwd":"/"},"linux":{"resources":{}}}`
+	if err := os.WriteFile(path, []byte(before), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := changeConfig(path, 1<<20, []string{"a", "b"}); err != nil {
