@@ -143,6 +143,11 @@ func (s *Store) prepare() error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
+	if st, err := os.Stat(s.dir); err != nil || st.Mode().Perm()&0o077 != 0 {
+		if err = errors.Join(err, os.Chmod(s.dir, 0o700)); err != nil {
+			return err
+		}
+	}
 	for _, dir := range []string{blobsDir, layersDir, leasesDir, locksDir, tempDir} {
 		if err := os.Mkdir(s.path(dir), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return err

@@ -57,6 +57,15 @@ func TestStoreIsPrivate(t *testing.T) {
 	if err != nil || st.Mode().Perm() != 0o700 {
 		t.Errorf("%v, %v", st.Mode(), err)
 	}
+	if err := os.Chmod(s.Dir(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(filepath.Dir(s.dir)); err != nil {
+		t.Fatal(err)
+	}
+	if st, err = os.Stat(s.Dir()); err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("opened again: %v, %v", st.Mode(), err)
+	}
 	if _, err := Open("/dev/null/x"); err == nil {
 		t.Error("opened a store below a device")
 	}

@@ -17,7 +17,7 @@ func (u *unpacker) finish() error {
 	slices.SortFunc(paths, func(a, b string) int { return -compareFolders(a, b) })
 	for _, path := range paths {
 		f := u.tree.folders[path]
-		u.result.Disk += blockSize
+		u.disk.Add(blockSize)
 		if f.Implied && f.Path != "." {
 			u.result.Entries++
 		}
@@ -45,6 +45,7 @@ func (u *unpacker) finish() error {
 			}
 		}
 	}
+	u.result.Disk = u.disk.Load()
 	u.result.Root = u.tree.folders["."].Entry
 	return nil
 }

@@ -61,7 +61,7 @@ func (u *unpacker) dir(e *Entry) error {
 }
 
 // file makes a file with what the archive has for it.
-func (u *unpacker) file(e *Entry, sparse bool) error {
+func (u *unpacker) file(e *Entry, sparse bool, raw string) error {
 	if u.result.Bytes += e.Size; u.Limits.Bytes > 0 && (u.result.Bytes > u.Limits.Bytes || u.result.Bytes < 0) {
 		return fmt.Errorf("with its %d bytes the layer has more than %d: %w", e.Size, u.Limits.Bytes, ErrTooLarge)
 	}
@@ -74,6 +74,15 @@ func (u *unpacker) file(e *Entry, sparse bool) error {
 	if err != nil {
 		return err
 	}
+	// A name that has a whiteout is there, and would be taken for one that the archive has twice.
+	if e.Size <= smallFile && len(e.Xattrs) == 0 && !parent.whiteouts {
+		job := writeJob{entry: *e, parent: parent, dir: dir, name: name, buffer: u.writers.buffer(e.Size), sparse: sparse, raw: raw}
+		if err := u.read(job.buffer); err != nil {
+			return err
+		}
+		u.writers.add(job)
+		return u.record(parent, *e)
+	}
 	fd := -1
 	made := e.Mode & 0o777
 	err = u.make(dir, name, func() (err error) {
@@ -83,24 +92,19 @@ func (u *unpacker) file(e *Entry, sparse bool) error {
 	if err != nil {
 		return err
 	}
-	err = u.fill(fd, e, made&^u.umask, sparse)
-	if e := unix.Close(fd); err == nil {
-		err = e // of a network file system, or a quota
+	err = u.write(fd, e.Size, sparse)
+	if err == nil {
+		err = u.own(fd, e, made&^u.umask)
 	}
-	if err != nil {
+	if err := u.close(fd, dir, name, e, err); err != nil {
 		return err
-	}
-	if err := unix.UtimesNanoAt(dir, name, timespec(e.ModTime), unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fmt.Errorf("set the time: %w", err)
 	}
 	return u.record(parent, *e)
 }
 
-// fill writes a new file. Its owner comes before its mode and its capabilities: a change of owner takes both away.
-func (u *unpacker) fill(fd int, e *Entry, mode uint32, sparse bool) error {
-	if err := u.write(fd, e.Size, sparse); err != nil {
-		return err
-	}
+// own gives a new file, which has a mode so far, its owner, mode and attributes. The owner comes before the mode and
+// the capabilities: a change of owner takes both away.
+func (u *unpacker) own(fd int, e *Entry, mode uint32) error {
 	uid, gid, err := u.owner(e)
 	if err != nil {
 		return err
@@ -140,6 +144,9 @@ func (u *unpacker) hardLink(e *Entry) error {
 		return fmt.Errorf("hard link to %s: %w", target, err)
 	}
 	e.Link = from.Path
+	if err := u.writers.wait(); err != nil { // it may be made just now
+		return err
+	}
 	parent, dir, name, err := u.place(e)
 	if err != nil {
 		return err
@@ -211,6 +218,9 @@ func (u *unpacker) node(e *Entry) error {
 // whiteout makes a name be gone. What this layer itself has at that name stays: a whiteout is about the layers below.
 func (u *unpacker) whiteout(path string) error {
 	e := &Entry{Path: path, Kind: Whiteout}
+	if err := u.writers.wait(); err != nil {
+		return err
+	}
 	parent, dir, name, err := u.place(e)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,7 @@ type tree struct {
 	folders map[string]*folder // by path
 	open    *list.List         // of *folder, the one that was used last first
 	perm    uint32             // what mkdir takes away from each mode
+	wait    func()             // until no folder is pinned
 }
 
 // A folder waits for its owner, mode and time until all its entries are made: they change its time, and its mode may
@@ -34,6 +36,7 @@ type folder struct {
 	whiteouts bool          // some are in it
 	fd        int           // -1 unless it is open
 	place     *list.Element // in tree.open
+	pins      atomic.Int32  // files that are being made in it
 }
 
 func newTree(root int, umask uint32) *tree {
@@ -143,12 +146,25 @@ func (t *tree) descriptor(f *folder) (int, error) {
 		return -1, fmt.Errorf("open the folder %s: %w", f.Path, err)
 	}
 	if t.open.Len() >= maxOpen {
-		last := t.open.Remove(t.open.Back()).(*folder)
-		unix.Close(last.fd)
-		last.fd, last.place = -1, nil
+		t.closeOne()
 	}
 	f.fd, f.place = fd, t.open.PushFront(f)
 	return fd, nil
+}
+
+// closeOne closes the folder that was not used for longest, of those that nobody makes files in.
+func (t *tree) closeOne() {
+	e := t.open.Back()
+	for e != nil && e.Value.(*folder).pins.Load() > 0 {
+		e = e.Prev()
+	}
+	if e == nil {
+		t.wait()
+		e = t.open.Back()
+	}
+	f := t.open.Remove(e).(*folder)
+	unix.Close(f.fd)
+	f.fd, f.place = -1, nil
 }
 
 // openat2 opens what is at a path from the root. It is tried again where the kernel could not be sure because something

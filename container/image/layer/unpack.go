@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,7 +70,10 @@ func Unpack(ctx context.Context, dir *os.File, r io.Reader, o Options) (Result, 
 		uid:     os.Geteuid(),
 		gid:     os.Getegid(),
 	}
+	u.writers = startWriters(u.writeSmall)
+	u.tree.wait = u.writers.waiting.Wait
 	defer u.tree.close()
+	defer u.writers.stop()
 	defer runtime.KeepAlive(dir) // the tree has its descriptor alone
 	if err := u.run(r); err != nil {
 		return Result{}, fmt.Errorf("layer: unpack: %w", err)
@@ -85,6 +89,8 @@ type unpacker struct {
 	umask    uint32
 	uid, gid int // what new files have
 	buffer   []byte
+	writers  *writers
+	disk     atomic.Int64
 	result   Result
 }
 
@@ -103,9 +109,18 @@ func (u *unpacker) run(r io.Reader) error {
 		if err := u.ctx.Err(); err != nil {
 			return err
 		}
+		if u.writers.failed.Load() {
+			return u.writers.wait()
+		}
 		if err := u.entry(header); err != nil {
+			if e := u.writers.wait(); e != nil { // it came first
+				return e
+			}
 			return fmt.Errorf("%.*q: %w", unix.PathMax, header.Name, err)
 		}
+	}
+	if err := u.writers.wait(); err != nil {
+		return err
 	}
 	// What follows the end of the archive counts for the digest of the layer.
 	if _, err := buffered.WriteTo(io.Discard); err != nil {
@@ -155,7 +170,7 @@ func (u *unpacker) entry(h *tar.Header) error {
 	case Dir:
 		return u.dir(e)
 	case File:
-		err = u.file(e, isSparse(h))
+		err = u.file(e, isSparse(h), h.Name)
 	case HardLink:
 		err = u.hardLink(e)
 	default:

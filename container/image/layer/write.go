@@ -27,11 +27,8 @@ func (u *unpacker) write(fd int, size int64, sparse bool) error {
 	hole := false // at the end
 	for done := int64(0); done < size; {
 		chunk := u.buffer[:min(int64(len(u.buffer)), size-done)]
-		if _, err := io.ReadFull(u.archive, chunk); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return u.broken(err)
+		if err := u.read(chunk); err != nil {
+			return err
 		}
 		if err := u.ctx.Err(); err != nil {
 			return err
@@ -41,16 +38,34 @@ func (u *unpacker) write(fd int, size int64, sparse bool) error {
 		if hole, written, err = writeSparse(fd, chunk, done, grain); err != nil {
 			return err
 		}
-		u.result.Disk += (written + blockSize - 1) &^ (blockSize - 1)
+		u.disk.Add(blocks(written))
 		done += int64(len(chunk))
 	}
 	if hole {
-		if err := unix.Ftruncate(fd, size); err != nil {
-			return fmt.Errorf("make the file %d bytes long: %w", size, err)
-		}
+		return truncate(fd, size)
 	}
 	return nil
 }
+
+// read fills a buffer with what comes next of the archive's current entry.
+func (u *unpacker) read(buffer []byte) error {
+	_, err := io.ReadFull(u.archive, buffer)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return u.broken(err)
+}
+
+// truncate gives a file that ends with a hole its length.
+func truncate(fd int, size int64) error {
+	if err := unix.Ftruncate(fd, size); err != nil {
+		return fmt.Errorf("make the file %d bytes long: %w", size, err)
+	}
+	return nil
+}
+
+// blocks is the disk space that bytes take.
+func blocks(bytes int64) int64 { return (bytes + blockSize - 1) &^ (blockSize - 1) }
 
 // writeSparse writes data at an offset but for whole grains of zeros. It tells whether the data ends with one, and how
 // much it wrote.
