@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -282,12 +283,12 @@ func TestConnectionThatBreaks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	broken := 0
+	var broken atomic.Int32
 	q.answer(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, d.String()) {
 			return false
 		}
-		if broken++; broken > 2 {
+		if broken.Add(1) > 2 {
 			return false
 		}
 		w.Header().Set("Content-Length", "100000")
@@ -301,8 +302,8 @@ func TestConnectionThatBreaks(t *testing.T) {
 	if _, err := s.Pull(context.Background(), host+"/image:1", TransferOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if broken != 3 {
-		t.Errorf("asked %d times", broken)
+	if n := broken.Load(); n != 3 {
+		t.Errorf("asked %d times", n)
 	}
 	checkClean(t, s)
 }
