@@ -3,6 +3,7 @@ package layer
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -13,9 +14,9 @@ import (
 // the archive into memory and made by a few writers at the same time, while the archive is read on. What depends on
 // other names being there, or not, waits for them: hard links, whiteouts, and the end.
 const (
-	writerCount = 4
-	smallFile   = 128 << 10 // larger ones are written by whoever reads the archive
-	maxWaiting  = 32        // files in memory
+	maxWriters = 4
+	smallFile  = 128 << 10 // larger ones are written by whoever reads the archive
+	maxWaiting = 32        // files in memory
 )
 
 // writers makes small files.
@@ -44,7 +45,7 @@ type writeJob struct {
 // startWriters has write called for each job that is given to add.
 func startWriters(write func(writeJob) error) *writers {
 	w := &writers{jobs: make(chan writeJob, maxWaiting), free: make(chan []byte, maxWaiting)}
-	for range writerCount {
+	for range min(maxWriters, runtime.GOMAXPROCS(0)) {
 		w.ended.Go(func() {
 			for job := range w.jobs {
 				if !w.failed.Load() {
