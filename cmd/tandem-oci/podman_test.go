@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tandem/internal/testenv"
 )
 
@@ -85,9 +87,16 @@ func (p *podman) must(args ...string) string {
 // removeGroups removes a group that an engine has made above those of its containers, and does not take away.
 func removeGroups(name string) {
 	for _, pattern := range []string{"/sys/fs/cgroup/*/", "/sys/fs/cgroup/*/*/", "/sys/fs/cgroup/*/*/*/"} {
-		found, _ := filepath.Glob(pattern + name)
-		for _, path := range found {
-			_ = os.Remove(path) // not what still holds a group
+		for _, below := range []string{"/conmon", ""} {
+			found, _ := filepath.Glob(pattern + name + below)
+			for _, path := range found {
+				// A monitor that is about to end holds its group for a moment.
+				for deadline := time.Now().Add(5 * time.Second); errors.Is(os.Remove(path), unix.EBUSY); time.Sleep(10 * time.Millisecond) {
+					if time.Now().After(deadline) {
+						break // the check for what is left behind names it
+					}
+				}
+			}
 		}
 	}
 }
