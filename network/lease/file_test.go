@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -25,21 +26,24 @@ func newFile(t *testing.T) File {
 	return File{Folder: filepath.Join(t.TempDir(), "state"), Bridge: "tandem0", Host: netns.ID{Device: 1, Inode: 2}}
 }
 
-// add takes a lease as Attach does.
-func add(ctx context.Context, f File, id string) (number uint32, err error) {
-	err = f.Update(ctx, func(n *Network) error {
-		if len(n.Leases) == 0 {
-			n.IPv4, n.MTU = netip.MustParsePrefix("10.77.0.0/22"), 1500
-		}
-		l, err := n.Take(id, netip.Addr{})
-		if err != nil {
-			return err
-		}
-		l.Link = "veth" + id
-		number = l.Number
-		return nil
+// join takes a lease as Attach does.
+func join(n *Network, id string) (uint32, error) {
+	if len(n.Leases) == 0 {
+		n.IPv4, n.MTU = netip.MustParsePrefix("10.77.0.0/22"), 1500
+	}
+	l, err := n.Take(id, netip.Addr{})
+	if err != nil {
+		return 0, err
+	}
+	l.Link = "veth" + id
+	return l.Number, nil
+}
+
+func add(ctx context.Context, f File, id string) error {
+	return f.Update(ctx, func(n *Network) error {
+		_, err := join(n, id)
+		return err
 	})
-	return number, err
 }
 
 func remove(f File, id string) error {
@@ -51,7 +55,7 @@ func remove(f File, id string) error {
 
 func mustAdd(t *testing.T, f File, id string) {
 	t.Helper()
-	if _, err := add(t.Context(), f, id); err != nil {
+	if err := add(t.Context(), f, id); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -125,41 +129,58 @@ func TestUpdateWritesNothingAfterAnError(t *testing.T) {
 	}
 }
 
-// TestUpdateOneAtATime loses no lease and gives no number twice, with the file coming and going.
+// TestUpdateOneAtATime loses no lease, gives no number twice, and never has two changes going on at once: with few
+// workers the file, and that of the lock, come and go all the time.
 func TestUpdateOneAtATime(t *testing.T) {
-	f := newFile(t)
-	const workers, rounds = 16, 12
-	var mu sync.Mutex
-	held := make(map[uint32]string)
-	var group sync.WaitGroup
-	for w := range workers {
-		group.Go(func() {
-			for r := range rounds {
-				id := fmt.Sprintf("box%d.%d", w, r)
-				number, err := add(context.Background(), f, id)
-				if err != nil {
-					t.Error(err)
-					return
+	for _, workers := range []int{2, 3, 16} {
+		f := newFile(t)
+		var inside atomic.Int32
+		update := func(change func(*Network) error) {
+			t.Helper()
+			err := f.Update(context.Background(), func(n *Network) error {
+				if inside.Add(1) > 1 {
+					t.Error("two changes at once")
 				}
-				mu.Lock()
-				if other, ok := held[number]; ok {
-					t.Errorf("%s and %s both have number %d", id, other, number)
-				}
-				held[number] = id
-				mu.Unlock()
-
-				mu.Lock()
-				delete(held, number)
-				mu.Unlock()
-				if err := remove(f, id); err != nil {
-					t.Error(err)
-				}
+				defer inside.Add(-1)
+				runtime.Gosched()
+				return change(n)
+			})
+			if err != nil {
+				t.Error(err)
 			}
-		})
-	}
-	group.Wait()
-	if got := entries(t, f.Folder); got != "" {
-		t.Errorf("the folder holds %s", got)
+		}
+		var mu sync.Mutex
+		held := make(map[uint32]string)
+		var group sync.WaitGroup
+		for w := range workers {
+			group.Go(func() {
+				for r := range 120 / workers {
+					id, number := fmt.Sprintf("box%d.%d", w, r), uint32(0)
+					update(func(n *Network) (err error) {
+						number, err = join(n, id)
+						return err
+					})
+					mu.Lock()
+					if other, ok := held[number]; ok {
+						t.Errorf("%s and %s both have number %d", id, other, number)
+					}
+					held[number] = id
+					mu.Unlock()
+					runtime.Gosched()
+					mu.Lock()
+					delete(held, number)
+					mu.Unlock()
+					update(func(n *Network) error {
+						n.Release(id)
+						return nil
+					})
+				}
+			})
+		}
+		group.Wait()
+		if got := entries(t, f.Folder); got != "" {
+			t.Errorf("the folder holds %s", got)
+		}
 	}
 }
 
@@ -264,7 +285,7 @@ func TestCorruptedFile(t *testing.T) {
 			if err := os.WriteFile(f.Path(), []byte(bad), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			_, err = add(t.Context(), f, "c")
+			err = add(t.Context(), f, "c")
 			if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), f.Path()) || !strings.Contains(err.Error(), name) {
 				t.Errorf("Update = %v, want %v, the path and %q", err, ErrCorrupt, name)
 			}
@@ -322,7 +343,7 @@ func TestFullDisk(t *testing.T) {
 			var err error
 			count := 0
 			for ; err == nil && count < 100; count++ {
-				_, err = add(context.Background(), f, fmt.Sprintf("box%d", count))
+				err = add(context.Background(), f, fmt.Sprintf("box%d", count))
 			}
 			if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "tandem0") {
 				return fmt.Errorf("lease %d: %w, want %w", count, err, unix.ENOSPC)
