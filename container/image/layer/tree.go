@@ -25,7 +25,7 @@ type tree struct {
 	folders map[string]*folder // by path
 	open    *list.List         // of *folder, the one that was used last first
 	perm    uint32             // what mkdir takes away from each mode
-	wait    func()             // until no folder is pinned
+	wait    func()             // until no file is being made, and so no folder is pinned
 }
 
 // A folder waits for its owner, mode and time until all its entries are made: they change its time, and its mode may
@@ -108,6 +108,7 @@ func (t *tree) subfolder(parent *folder, name string, mode uint32, follow bool) 
 
 // follow gives the folder that a symbolic link in the tree leads to, if that is in the tree.
 func (t *tree) follow(path string) (*folder, error) {
+	t.wait() // what it leads to may be made just now
 	fd, err := t.openat2(path, unix.O_PATH|unix.O_DIRECTORY, beneath)
 	switch {
 	case errors.Is(err, unix.EXDEV):
