@@ -58,7 +58,7 @@ func noise(n int) []byte {
 
 func TestEachFormat(t *testing.T) {
 	for what, data := range map[string][]byte{
-		"nothing": nil, "text": []byte(strings.Repeat("hello world\n", 1000)), "noise": noise(600_000),
+		"nothing": nil, "text": []byte(strings.Repeat("hello world\n", 1000)), "noise": noise(300_000),
 	} {
 		for format, blob := range packed(t, data) {
 			for _, slow := range []bool{false, true} {
@@ -120,7 +120,7 @@ func TestBrokenData(t *testing.T) {
 // TestSourceThatFails does not take a broken disk for a broken archive.
 func TestSourceThatFails(t *testing.T) {
 	broken := errors.New("broken disk")
-	for format, blob := range packed(t, noise(800_000)) {
+	for format, blob := range packed(t, noise(600_000)) {
 		r, _, err := NewReader(io.MultiReader(bytes.NewReader(blob[:512<<10]), iotest.ErrReader(broken)))
 		if err != nil {
 			t.Fatal(err)
@@ -164,7 +164,7 @@ func TestMemory(t *testing.T) {
 
 // TestCloseEarly leaves no goroutine that reads; the race detector would see it read what is written here.
 func TestCloseEarly(t *testing.T) {
-	for format, blob := range packed(t, noise(1_500_000)) {
+	for format, blob := range packed(t, []byte(strings.Repeat("hello world\n", 300_000))) {
 		blob := bytes.Clone(blob)
 		r, _, err := NewReader(bytes.NewReader(blob))
 		if err != nil {
