@@ -373,6 +373,14 @@ func (w *world) nft(stdin string, arguments ...string) string {
 	return out.String()
 }
 
+// settingsBack is a snapshot with the settings as they were: those stay, and are told of.
+func settingsBack(s string) string {
+	for _, name := range []string{"net/ipv4/ip_forward", "uplink/force_forwarding", "all/forwarding"} {
+		s = strings.ReplaceAll(s, name+" 1", name+" 0")
+	}
+	return strings.ReplaceAll(s, "uplink/accept_ra 2", "uplink/accept_ra 1")
+}
+
 // same compares two snapshots.
 func (w *world) same(what, before, after string) {
 	w.t.Helper()

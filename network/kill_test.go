@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -103,12 +102,6 @@ func TestKilledAtEachStep(t *testing.T) {
 	w := newWorld(t)
 	w.nft(dropPolicy, "-f", "-")
 	before := w.snapshot()
-	normal := func(s string) string { // settings of the host stay
-		for _, name := range []string{"net/ipv4/ip_forward", "uplink/force_forwarding", "all/forwarding"} {
-			s = strings.ReplaceAll(s, name+" 1", name+" 0")
-		}
-		return strings.ReplaceAll(s, "uplink/accept_ra 2", "uplink/accept_ra 1")
-	}
 	gone := func(string) bool { return false }
 	store := Store{State: w.state, Host: w.host.Path()}
 	for kind, spec := range w.kinds("box") {
@@ -138,7 +131,7 @@ func TestKilledAtEachStep(t *testing.T) {
 			if fmt.Sprint(found) != fmt.Sprint(collected) {
 				t.Errorf("%s: listed %v, collected %v", what, found, collected)
 			}
-			w.same(what+" and collected", before, normal(w.snapshot()))
+			w.same(what+" and collected", before, settingsBack(w.snapshot()))
 			if again, err := store.Leftovers(t.Context(), gone); err != nil || len(again) > 0 {
 				t.Errorf("%s: still there: %v, %v", what, again, err)
 			}
@@ -156,7 +149,7 @@ func TestKilledAtEachStep(t *testing.T) {
 			if err := Detach(t.Context(), a); err != nil {
 				t.Errorf("%s, attached anew: %v", what, err)
 			}
-			w.same(what+", attached anew and detached", before, normal(w.snapshot()))
+			w.same(what+", attached anew and detached", before, settingsBack(w.snapshot()))
 		}
 	}
 }
