@@ -29,7 +29,7 @@ type assembly struct {
 	detached bool // the process waits for Start, which somebody else may call
 
 	ns      namespaces
-	process *process
+	process *identity
 	group   *cgroup.Group
 	root    *rootfs.Build
 	program *child.Program
@@ -107,13 +107,13 @@ func (e *Engine) assemble(s *Spec, detached bool) (*assembly, error) {
 	return a, nil
 }
 
-func (a *assembly) makeProcess(warn func(string, ...any)) (*process, error) {
+func (a *assembly) makeProcess(warn func(string, ...any)) (*identity, error) {
 	c := a.spec.Config
 	caps, err := parseCapabilities(c.Process.Capabilities, warn)
 	if err != nil {
 		return nil, err
 	}
-	x := &process{Process: c.Process, caps: caps, linux: c.Linux, env: withHome(c.Process, a.rootFolders()), setIDs: true}
+	x := &identity{Process: c.Process, caps: caps, linux: c.Linux, env: withHome(c.Process, a.rootFolders()), setIDs: true}
 	if !a.spec.NoNewKeyring {
 		x.keyring = "_ses." + a.spec.ID
 	}

@@ -16,6 +16,7 @@ import (
 	"tandem/container/cgroup"
 	"tandem/container/child"
 	"tandem/internal/plan"
+	"tandem/internal/process"
 )
 
 // Container is one that exists: its state is on disk.
@@ -79,9 +80,9 @@ func (c *Container) State() (*specs.State, error) {
 
 func (c *Container) status() (specs.ContainerState, error) {
 	switch {
-	case c.state.Init.PID == 0 && c.state.Maker.alive():
+	case c.state.Init.PID == 0 && c.state.Maker.Alive():
 		return specs.StateCreating, nil
-	case c.state.Init.PID == 0, !c.state.Init.alive():
+	case c.state.Init.PID == 0, !c.state.Init.Alive():
 		return specs.StateStopped, nil
 	}
 	if g, err := c.Cgroup(); err == nil && g != nil {
@@ -136,7 +137,7 @@ func (c *Container) started(ctx context.Context) error {
 	return c.wrap("start", err)
 }
 
-// stop kills the container's process, and waits until it has ended.
+// stop kills the container's process, frozen or not, and waits until it has ended.
 func (c *Container) stop(ctx context.Context) error {
 	fd, err := c.pidFD()
 	if errors.Is(err, ErrNotRunning) {
@@ -146,10 +147,17 @@ func (c *Container) stop(ctx context.Context) error {
 		return err
 	}
 	defer fd.Close()
-	if err := unix.PidfdSendSignal(int(fd.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return os.NewSyscallError("pidfd_send_signal", err)
+	if err := process.Signal(fd, unix.SIGKILL); err != nil && !errors.Is(err, process.ErrGone) {
+		return err
 	}
-	return awaitEnd(ctx, fd)
+	if g, err := c.Cgroup(); err == nil && g != nil {
+		if s, err := g.State(); err == nil && s != cgroup.Running {
+			if err := g.Thaw(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return process.Await(ctx, fd)
 }
 
 func (c *Container) start(ctx context.Context) error {
@@ -228,34 +236,19 @@ func (c *Container) signal(ctx context.Context, s syscall.Signal, all bool) erro
 		return err
 	}
 	defer fd.Close()
-	if err := unix.PidfdSendSignal(int(fd.Fd()), s, nil, 0); err != nil {
-		if errors.Is(err, unix.ESRCH) {
-			return ErrNotRunning
-		}
-		return os.NewSyscallError("pidfd_send_signal", err)
+	if err := process.Signal(fd, s); !errors.Is(err, process.ErrGone) {
+		return err
 	}
-	return nil
+	return ErrNotRunning
 }
 
 // pidFD holds on to the container's process. ErrNotRunning is one that has ended.
 func (c *Container) pidFD() (*os.File, error) {
-	id := c.state.Init
-	if id.PID == 0 {
+	f, err := c.state.Init.Open()
+	if errors.Is(err, process.ErrGone) {
 		return nil, ErrNotRunning
 	}
-	fd, err := unix.PidfdOpen(id.PID, 0)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
-		return nil, ErrNotRunning
-	}
-	if err != nil {
-		return nil, os.NewSyscallError("pidfd_open", err)
-	}
-	f := os.NewFile(uintptr(fd), "pidfd")
-	if !id.alive() { // asked for while the descriptor holds whoever has the number
-		f.Close()
-		return nil, ErrNotRunning
-	}
-	return f, nil
+	return f, err
 }
 
 // Delete removes a container that has stopped, and runs its poststop hooks. One that was created and never started is
@@ -314,27 +307,7 @@ func unmountRoot(path string, beneath uint64) error {
 
 // end ends all of the container's processes, and removes its cgroup.
 func (c *Container) end(ctx context.Context) error {
-	fd, err := c.pidFD()
-	if err == nil {
-		defer fd.Close()
-		g, openErr := c.Cgroup()
-		frozen := false
-		if openErr == nil && g != nil {
-			s, _ := g.State()
-			frozen = s == cgroup.Frozen || s == cgroup.Freezing
-		}
-		if err := unix.PidfdSendSignal(int(fd.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-			return os.NewSyscallError("pidfd_send_signal", err)
-		}
-		if frozen {
-			if err := g.Thaw(ctx); err != nil {
-				return err
-			}
-		}
-		if err := awaitEnd(ctx, fd); err != nil {
-			return err
-		}
-	} else if !errors.Is(err, ErrNotRunning) {
+	if err := c.stop(ctx); err != nil {
 		return err
 	}
 	g, err := c.Cgroup()
@@ -353,25 +326,6 @@ func (c *Container) end(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// awaitEnd waits until a process has ended, be it a child or not: a pidfd is readable then.
-func awaitEnd(ctx context.Context, pidFD *os.File) error {
-	for {
-		timeout := 100 // a context has no descriptor to poll along
-		if ctx.Done() == nil {
-			timeout = -1
-		}
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidFD.Fd()), Events: unix.POLLIN}}, timeout)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case n > 0:
-			return nil
-		case err != nil && !errors.Is(err, unix.EINTR):
-			return os.NewSyscallError("poll", err)
-		}
-	}
 }
 
 // Pause freezes all of the container's processes.

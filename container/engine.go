@@ -147,7 +147,7 @@ func (e *Engine) Collect(ctx context.Context) (removed []string, err error) {
 	list, err := e.List()
 	errs = append(errs, err)
 	for _, c := range list {
-		if c.state.Init.PID != 0 || c.state.Maker.alive() {
+		if c.state.Init.PID != 0 || c.state.Maker.Alive() {
 			continue
 		}
 		if err := c.Delete(ctx, true); err != nil {

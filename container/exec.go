@@ -56,7 +56,7 @@ func (c *Container) exec(ctx context.Context, s *ExecSpec) (*Process, error) {
 }
 
 // execProcess takes from the container's configuration what the process does not say.
-func (c *Container) execProcess(s *ExecSpec) (*process, error) {
+func (c *Container) execProcess(s *ExecSpec) (*identity, error) {
 	if s.Process == nil {
 		return nil, invalid("process is missing")
 	}
@@ -76,7 +76,7 @@ func (c *Container) execProcess(s *ExecSpec) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &process{Process: s.Process, caps: caps, env: withHome(s.Process, []string{fmt.Sprintf("/proc/%d/root", c.state.Init.PID)}), setIDs: true, linux: l}
+	x := &identity{Process: s.Process, caps: caps, env: withHome(s.Process, []string{fmt.Sprintf("/proc/%d/root", c.state.Init.PID)}), setIDs: true, linux: l}
 	if ns.has(unix.CLONE_NEWUSER) && os.Geteuid() != 0 {
 		x.setIDs = len(s.Process.User.AdditionalGids) > 0
 	}
@@ -88,7 +88,7 @@ func (c *Container) execProcess(s *ExecSpec) (*process, error) {
 	return x, nil
 }
 
-func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *process, pidFD *os.File) error {
+func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *identity, pidFD *os.File) error {
 	g, err := c.Cgroup()
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *process, pidFD *
 
 // execTerminal opens a terminal in the devpts that the container has on /dev/pts. It is opened through nothing that the
 // container could have put there: no link is followed, and it has to be a devpts.
-func (c *Container) execTerminal(p *child.Program, x *process) {
+func (c *Container) execTerminal(p *child.Program, x *identity) {
 	p.Phase("open a terminal")
 	_, pts := p.Openat2(child.AtCwd, "/dev/pts", unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY, Resolve: unix.RESOLVE_NO_SYMLINKS}, "")
 	p.ExpectFS(pts, "/dev/pts", unix.DEVPTS_SUPER_MAGIC, unix.ENOTTY, "the container's own, and no other")
@@ -168,7 +168,7 @@ func (c *Container) execTerminal(p *child.Program, x *process) {
 }
 
 // attend answers the child until it has executed the command.
-func (c *Container) attend(ctx context.Context, p *child.Process, s *ExecSpec, x *process) error {
+func (c *Container) attend(ctx context.Context, p *child.Process, s *ExecSpec, x *identity) error {
 	for {
 		name, err := p.Next(ctx)
 		pid := p.PID

@@ -133,7 +133,7 @@ func runInside(ctx context.Context, hook specs.Hook, state *specs.State, pidFD *
 	p := child.New()
 	p.Phase("join the container's namespaces")
 	joinAll(p, pidFD, namespaces)
-	(&process{}).stdio(p, [3]*os.File{in, nil, nil})
+	(&identity{}).stdio(p, [3]*os.File{in, nil, nil})
 	p.Exec(p.FindFile(hook.Path, child.Command{Args: args, Env: hook.Env}))
 	c, err := p.Start(child.Options{})
 	if err != nil {

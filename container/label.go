@@ -14,7 +14,7 @@ import (
 //
 // The next execve is the stub's, which is in no policy; so the command is executed from within its profile already, and
 // that has to allow it, as all that come with engines do.
-func (x *process) label(p *child.Program) {
+func (x *identity) label(p *child.Program) {
 	type file struct{ path, text, why string }
 	var files []file
 	if x.ApparmorProfile != "" {

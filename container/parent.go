@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/internal/plan"
+	"tandem/internal/process"
 )
 
 // parents are the parent's phases at each place where the child waits for it.
@@ -107,7 +108,7 @@ func (a *assembly) recordSteps() []plan.Step {
 }
 
 func (a *assembly) record() error {
-	id, _, err := identify(a.pid)
+	id, err := process.Of(a.pid)
 	if err != nil {
 		return err
 	}

@@ -14,9 +14,9 @@ import (
 	"tandem/container/seccomp"
 )
 
-// process adds to a program what makes its child the container's process: rights, limits, identity, working folder. The
+// identity adds to a program what makes its child the container's process: rights, limits, identity, working folder. The
 // same serves a container's first process and one that is started in it later.
-type process struct {
+type identity struct {
 	*specs.Process
 	caps    capabilities
 	filter  *seccomp.Filter
@@ -27,7 +27,7 @@ type process struct {
 }
 
 // early is what has to be done while the child is still root on the host's terms.
-func (x *process) early(p *child.Program) {
+func (x *identity) early(p *child.Program) {
 	p.Phase("become a session of its own")
 	p.Call("setsid", unix.SYS_SETSID, "", "no terminal of the caller's, and signals from its keys, reach it").Accept(unix.EPERM)
 	if x.keyring != "" {
@@ -48,7 +48,7 @@ func (x *process) early(p *child.Program) {
 }
 
 // terminal makes the terminal that is open in a register the process's standard files, and its controlling terminal.
-func (x *process) terminal(p *child.Program, slave child.Reg) {
+func (x *identity) terminal(p *child.Program, slave child.Reg) {
 	p.Phase("take the terminal")
 	for fd := range 3 {
 		p.Call("dup3", unix.SYS_DUP3, "", "", child.From("old", slave), child.Int("new", fd), child.Int("flags", 0))
@@ -58,7 +58,7 @@ func (x *process) terminal(p *child.Program, slave child.Reg) {
 }
 
 // stdio makes the parent's files the process's standard files.
-func (x *process) stdio(p *child.Program, files [3]*os.File) {
+func (x *identity) stdio(p *child.Program, files [3]*os.File) {
 	if files == [3]*os.File{} {
 		return
 	}
@@ -80,7 +80,7 @@ func (x *process) stdio(p *child.Program, files [3]*os.File) {
 }
 
 // scheduling is sched_setattr(2), ioprio_set(2), personality(2) and CPU affinity.
-func (x *process) scheduling(p *child.Program) {
+func (x *identity) scheduling(p *child.Program) {
 	if s := x.Scheduler; s != nil {
 		attr, err := schedAttr(s)
 		p.Phase("set the scheduling policy")
@@ -117,7 +117,7 @@ func (x *process) scheduling(p *child.Program) {
 // A filter is loaded right before the command is executed, so that it filters nothing but the command. One that needs
 // CAP_SYS_ADMIN, or a parent who takes the listener, cannot wait so long: it comes before the rights go, and after all
 // that a profile may well refuse (getcwd, faccessat2, close_range).
-func (x *process) late(p *child.Program, preserve int, find func() *child.Found) *child.Found {
+func (x *identity) late(p *child.Program, preserve int, find func() *child.Found) *child.Found {
 	x.label(p)
 	x.caps.dropBounding(p)
 	cwd := path.Clean(x.Cwd)
@@ -168,7 +168,7 @@ func (x *process) late(p *child.Program, preserve int, find func() *child.Found)
 // syncListener is where the parent fetches the descriptor of a filter that asks.
 const syncListener = "seccomp listener"
 
-func (x *process) loadFilter(p *child.Program) {
+func (x *identity) loadFilter(p *child.Program) {
 	p.Phase("load the seccomp filter")
 	r := p.Reg()
 	call := p.Call("seccomp", unix.SYS_SECCOMP, "SECCOMP_SET_MODE_FILTER", "without no_new_privs it needs CAP_SYS_ADMIN, so it comes before that goes",
@@ -182,7 +182,7 @@ func (x *process) loadFilter(p *child.Program) {
 }
 
 // command is what the child executes in the end.
-func (x *process) command(preserve int) child.Command {
+func (x *identity) command(preserve int) child.Command {
 	c := child.Command{Args: x.Args, Env: x.env, Path: x.path(), Preserve: preserve}
 	if x.filter != nil && !x.filter.Notify && x.NoNewPrivileges {
 		c.Filter, c.FilterFlags = x.filter.Program, x.filter.Flags
@@ -190,7 +190,7 @@ func (x *process) command(preserve int) child.Command {
 	return c
 }
 
-func (x *process) umask() uint32 {
+func (x *identity) umask() uint32 {
 	if x.User.Umask != nil {
 		return *x.User.Umask
 	}
@@ -200,7 +200,7 @@ func (x *process) umask() uint32 {
 func mode(m uint32) child.Arg { return child.Flags("mask", uint64(m), fmt.Sprintf("%#o", m)) }
 
 // path is where the command is looked for: in the process's own PATH.
-func (x *process) path() []string {
+func (x *identity) path() []string {
 	for _, e := range x.env {
 		if value, ok := strings.CutPrefix(e, "PATH="); ok {
 			return strings.Split(value, ":")

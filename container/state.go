@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/internal/plan"
+	"tandem/internal/process"
 )
 
 // A container's folder, below its engine's, holds:
@@ -32,8 +33,8 @@ type state struct {
 	Rootfs  string            `json:"rootfs"`
 	Created time.Time         `json:"created"`
 	Owner   int               `json:"owner"` // user ID
-	Maker   processID         `json:"maker"` // who makes it, as long as Init is not known
-	Init    processID         `json:"init"`
+	Maker   process.ID        `json:"maker"` // who makes it, as long as Init is not known
+	Init    process.ID        `json:"init"`
 	Cgroup  map[string]string `json:"cgroup,omitempty"`
 
 	// Of the configuration, what is asked for most: the whole of it takes longer to read than most verbs take.
@@ -77,7 +78,7 @@ func (a *assembly) stateSteps() []plan.Step {
 		{
 			Op: "write", Object: filepath.Join(making, stateFile), Why: "what a crash leaves can be found, and removed",
 			Do: func() error {
-				maker, _, err := identify(os.Getpid())
+				maker, err := process.Self()
 				if err != nil {
 					return err
 				}

@@ -10,6 +10,8 @@ import (
 	"os"
 	"time"
 
+	"tandem/internal/process"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -150,7 +152,7 @@ func (d dir) down(ctx context.Context) error {
 			return err
 		}
 		// Its QEMU dies with it.
-		if err := r.Supervisor.kill(ctx); err != nil {
+		if err := kill(ctx, r.Supervisor); err != nil {
 			return err
 		}
 	}
@@ -174,7 +176,7 @@ func (d dir) stop(ctx context.Context) (running bool, err error) {
 	}
 	defer conn.Close()
 	// The lock goes a moment before the process does, and so does the connection.
-	supervisor, err := identify(state.Supervisor)
+	supervisor, err := process.Of(state.Supervisor)
 	if err != nil {
 		return true, d.awaitGone(ctx)
 	}
@@ -184,12 +186,7 @@ func (d dir) stop(ctx context.Context) (running bool, err error) {
 	if err := d.awaitGone(ctx); err != nil {
 		return true, err
 	}
-	fd, err := supervisor.open()
-	if fd == nil {
-		return true, err
-	}
-	defer fd.Close()
-	return true, awaitEnd(ctx, fd)
+	return true, supervisor.Wait(ctx)
 }
 
 // drain reads until the other end closes the connection.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"tandem/internal/process"
 )
 
 // The files of a state folder. The folder's own lock is held by whoever is starting a lab or tidying up; the lock on
@@ -27,8 +29,8 @@ const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
 // record is what the supervisor's file holds: the processes to look for when it is found without its supervisor.
 type record struct {
-	Supervisor process `json:"supervisor"`
-	QEMU       process `json:"qemu"`
+	Supervisor process.ID `json:"supervisor"`
+	QEMU       process.ID `json:"qemu"`
 }
 
 // dir is a state folder.
@@ -114,7 +116,7 @@ func (d dir) clean(ctx context.Context, supervisor *os.File) error {
 	switch err := json.NewDecoder(supervisor).Decode(&r); {
 	case err != nil: // empty, or cut short by the supervisor's death: it had not started QEMU yet
 	case r.QEMU.PID != 0:
-		if err := r.QEMU.kill(ctx); err != nil {
+		if err := kill(ctx, r.QEMU); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tandem/internal/process"
 )
 
 // eventually waits for a condition that other processes bring about.
@@ -235,7 +237,7 @@ func TestStaleRecord(t *testing.T) {
 	if err := d.make(); err != nil {
 		t.Fatal(err)
 	}
-	self, err := identify(os.Getpid())
+	self, err := process.Self()
 	if err != nil {
 		t.Fatal(err)
 	}

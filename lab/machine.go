@@ -17,6 +17,7 @@ import (
 	"tandem/boot/store"
 	"tandem/guest/agent"
 	"tandem/guest/config"
+	"tandem/internal/process"
 )
 
 const (
@@ -145,7 +146,12 @@ func (m *machine) start(ctx context.Context, s *supervisor, cmd *exec.Cmd, initr
 			m.qemu.kill()
 		}
 	}()
-	id, err := identify(m.qemu.process.Pid)
+	id, err := process.Of(m.qemu.process.Pid)
+	if errors.Is(err, process.ErrGone) {
+		<-m.qemu.ended
+		here.Close()
+		return m.qemuError()
+	}
 	if err == nil {
 		err = s.writeRecord(id)
 	}

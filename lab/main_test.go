@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tandem/guest/agent"
+	"tandem/internal/process"
 	"tandem/internal/testenv"
 )
 
@@ -73,7 +74,7 @@ func bootFake(ctx context.Context, s *supervisor) (*machine, error) {
 	if m.qemu, err = startQEMU(cmd); err != nil {
 		return nil, err
 	}
-	id, err := identify(m.qemu.process.Pid)
+	id, err := process.Of(m.qemu.process.Pid)
 	if err != nil {
 		return nil, err
 	}

@@ -26,39 +26,6 @@ func writeFile(t *testing.T, path, text string) {
 	}
 }
 
-func TestParseStart(t *testing.T) {
-	const rest = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21"
-	for stat, want := range map[string]uint64{
-		"42 (sleep)" + rest:                4711,
-		"42 (a) b (c) 1 2 3)" + rest:       4711,
-		"42 ()" + rest:                     4711,
-		"42 (sleep" + rest:                 0,
-		"42 (sleep) S 1 2":                 0,
-		"":                                 0,
-		"42 (sleep) S" + rest + "x":        18, // the fields count, whatever the last is
-		strings.Repeat("(", 99) + rest:     0,
-		"1 (x)" + strings.Repeat(" -", 30): 0,
-	} {
-		got, err := parseStart([]byte(stat))
-		if got != want || (err != nil) != (want == 0) {
-			t.Errorf("parseStart(%q) = %d, %v, want %d", stat, got, err, want)
-		}
-	}
-	if _, err := identify(os.Getpid()); err != nil {
-		t.Errorf("identify this process: %v", err)
-	}
-}
-
-func FuzzParseStart(f *testing.F) {
-	stat, err := os.ReadFile("/proc/self/stat")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(stat)
-	f.Add([]byte("42 (a) b (c) 1 2 3) S 1 2"))
-	f.Fuzz(func(_ *testing.T, stat []byte) { _, _ = parseStart(stat) })
-}
-
 // FuzzReply holds a client against whatever answers on the socket.
 func FuzzReply(f *testing.F) {
 	f.Add([]byte(`{"version":1,"state":{"phase":"ready","supervisor_pid":1}}` + "\nrest"))

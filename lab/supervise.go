@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"tandem/internal/process"
 )
 
 // supervisor owns a lab: its state, its machine, and the connections to it.
@@ -104,7 +106,7 @@ func newSupervisor() (*supervisor, error) {
 
 // run returns an error if the lab went down that nobody had told to.
 func (s *supervisor) run(outer context.Context) error {
-	if err := s.writeRecord(process{}); err != nil {
+	if err := s.writeRecord(process.ID{}); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancelCause(outer)
@@ -192,8 +194,8 @@ func (s *supervisor) removeFiles(all bool) {
 }
 
 // writeRecord writes down what to look for if this process dies.
-func (s *supervisor) writeRecord(qemu process) error {
-	self, err := identify(os.Getpid())
+func (s *supervisor) writeRecord(qemu process.ID) error {
+	self, err := process.Self()
 	if err != nil {
 		return err
 	}

@@ -147,35 +147,6 @@ func TestSpec(t *testing.T) {
 	}
 }
 
-func TestParseSignal(t *testing.T) {
-	for text, want := range map[string]int{
-		"9": 9, "KILL": 9, "SIGKILL": 9, "term": 15, "sigusr1": 10, "64": 64,
-		"RTMIN": 34, "SIGRTMIN+3": 37, "RTMAX": 64, "rtmax-30": 34,
-	} {
-		if got, err := parseSignal(text); err != nil || int(got) != want {
-			t.Errorf("parseSignal(%q) = %d, %v; want %d", text, got, err, want)
-		}
-	}
-	for _, text := range []string{
-		"", "0", "-1", "65", "SIG", "NOSUCH", "RTMIN+31", "RTMIN-1", "RTMIN+", "RTMAX+1", "SIGSIGTERM",
-	} {
-		if got, err := parseSignal(text); err == nil {
-			t.Errorf("parseSignal(%q) = %d", text, got)
-		}
-	}
-}
-
-func FuzzParseSignal(f *testing.F) {
-	for _, seed := range []string{"9", "SIGTERM", "RTMIN+3", "RTMAX-99999999999999999999"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if s, err := parseSignal(text); err == nil && (s < 1 || s > lastSignal) {
-			t.Errorf("parseSignal(%q) = %d", text, s)
-		}
-	})
-}
-
 func TestParseUser(t *testing.T) {
 	for text, want := range map[string][2]uint32{
 		"0": {0, 5}, "1000": {1000, 5}, "1000:100": {1000, 100}, "4294967294:0": {maxID, 0},

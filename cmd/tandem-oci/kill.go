@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/signals"
 )
 
 func newKillCommand(g *global) *cobra.Command {
@@ -18,7 +20,7 @@ func newKillCommand(g *global) *cobra.Command {
 			signal := unix.SIGTERM
 			if len(args) == 2 {
 				var err error
-				if signal, err = parseSignal(args[1]); err != nil {
+				if signal, err = signals.Parse(args[1]); err != nil {
 					return usageError(cmd, "%w", err)
 				}
 			}

@@ -3,12 +3,12 @@ package lease
 import (
 	"errors"
 	"net/netip"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
+	"tandem/internal/process"
 	"tandem/internal/testenv"
 	"tandem/network/port"
 )
@@ -206,10 +206,11 @@ func TestProcess(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	child := Process{PID: cmd.Process.Pid, Namespace: self.Namespace}
-	if child.Started, _, err = stat(child.PID); err != nil {
+	id, err := process.Of(cmd.Process.Pid)
+	if err != nil {
 		t.Fatal(err)
 	}
+	child := Process{PID: id.PID, Started: id.Start, Namespace: self.Namespace}
 	if !child.Alive() {
 		t.Error("a child is not alive")
 	}
@@ -220,7 +221,7 @@ func TestProcess(t *testing.T) {
 	if child.Alive() {
 		t.Error("a child that ended is alive")
 	}
-	if _, _, err := stat(child.PID); !os.IsNotExist(err) {
-		t.Errorf("stat = %v", err)
+	if _, err := process.Of(child.PID); !errors.Is(err, process.ErrGone) {
+		t.Errorf("Of = %v", err)
 	}
 }

@@ -1,26 +1,24 @@
 package lease
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/process"
 )
 
 // Process names a process for good: PIDs come again, but not with the same start time in the same boot.
 type Process struct {
 	PID       int    `json:"pid"`
-	Started   uint64 `json:"started"`   // in clock ticks since boot: field 22 of /proc/PID/stat
+	Started   uint64 `json:"started"`   // in clock ticks since boot: see process.ID
 	Namespace uint64 `json:"namespace"` // the PID namespace that PID is a number of
 }
 
 // Self is the calling process.
 func Self() (Process, error) {
-	pid := os.Getpid()
-	started, _, err := stat(pid)
+	self, err := process.Self()
 	if err != nil {
 		return Process{}, fmt.Errorf("lease: own start time: %w", err)
 	}
@@ -28,7 +26,7 @@ func Self() (Process, error) {
 	if err != nil {
 		return Process{}, err
 	}
-	return Process{pid, started, namespace}, nil
+	return Process{self.PID, self.Start, namespace}, nil
 }
 
 func pidNamespace() (uint64, error) {
@@ -45,25 +43,9 @@ func (p Process) Alive() bool {
 	if own, err := pidNamespace(); err != nil || own != p.Namespace {
 		return true
 	}
-	started, state, err := stat(p.PID)
+	now, err := process.Of(p.PID)
 	if err != nil {
-		return !os.IsNotExist(err)
+		return !errors.Is(err, process.ErrGone)
 	}
-	return started == p.Started && state != 'Z' && state != 'X'
-}
-
-// stat reads the start time and the state from /proc/PID/stat (proc_pid_stat(5)).
-func stat(pid int) (started uint64, state byte, err error) {
-	path := fmt.Sprintf("/proc/%d/stat", pid)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0, 0, err
-	}
-	// The name, in parentheses, may hold anything, so the fields are counted from its end; the first is number 3.
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(fields) < 20 || len(fields[0]) != 1 {
-		return 0, 0, fmt.Errorf("%s: %d fields after the name", path, len(fields))
-	}
-	started, err = strconv.ParseUint(fields[19], 10, 64)
-	return started, fields[0][0], err
+	return now.Start == p.Started
 }

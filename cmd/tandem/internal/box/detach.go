@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/container"
+	"tandem/internal/process"
 )
 
 // KeeperVerb is the hidden verb of tandem's that keeps a detached box: `tandem keep-box ID`, with a pipe as descriptor 3.
@@ -153,7 +154,7 @@ type kept struct {
 
 // takeOver starts the box with this process as its keeper.
 func (r *Record) takeOver() (k *kept, err error) {
-	if r.Keeper, err = thisProcess(); err != nil {
+	if r.Keeper, err = process.Self(); err != nil {
 		return nil, err
 	}
 	if err := r.save(); err != nil {

@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tandem/container/image"
+	"tandem/internal/process"
 	"tandem/network"
 )
 
@@ -134,7 +135,7 @@ func (h *Home) Find(word string) (*Record, error) {
 
 // reserve makes the record of a box that does not run yet, with this process as its keeper.
 func (h *Home) reserve(o Options) (*Record, error) {
-	keeper, err := thisProcess()
+	keeper, err := process.Self()
 	if err != nil {
 		return nil, err
 	}

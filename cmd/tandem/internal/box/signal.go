@@ -2,35 +2,16 @@ package box
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"tandem/internal/signals"
 )
 
-// The kernel's last signal, and the lowest real-time one that the C library leaves to programs.
-const (
-	lastSignal = 64
-	sigRTMin   = 34
-)
-
-// ParseSignal reads a signal: "9", "KILL", "SIGKILL", "RTMIN+3".
+// ParseSignal reads a signal, as signals.Parse. What is none is ErrOption.
 func ParseSignal(text string) (syscall.Signal, error) {
-	n, err := strconv.Atoi(text)
+	s, err := signals.Parse(text)
 	if err != nil {
-		name := "SIG" + strings.TrimPrefix(strings.ToUpper(text), "SIG")
-		if s := unix.SignalNum(name); s != 0 {
-			return s, nil
-		}
-		rest, ok := strings.CutPrefix(name, "SIGRTMIN+")
-		if n, err = strconv.Atoi(rest); !ok || err != nil || n < 0 {
-			return 0, wrong("signal %q: want a number, or a name such as TERM", text)
-		}
-		n += sigRTMin
+		return 0, fmt.Errorf("%w: %w", ErrOption, err)
 	}
-	if n < 1 || n > lastSignal {
-		return 0, fmt.Errorf("%w: signal %s: want 1 to %d", ErrOption, text, lastSignal)
-	}
-	return syscall.Signal(n), nil
+	return s, nil
 }
