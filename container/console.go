@@ -7,44 +7,46 @@ import (
 	"net"
 	"os"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"tandem/container/child"
 	"tandem/container/seccomp"
 	"tandem/internal/plan"
-
-	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // terminalStep fetches the terminal's master out of the child and passes it on.
 func (a *assembly) terminalStep() plan.Step {
-	return terminalStep(a.spec.Config.Process, a.spec.ConsoleSocket, a.spec.Console, a.fetch)
+	return terminalStep(a.spec.Config.Process, a.spec.ConsoleSocket, a.spec.Console, func() *child.Process { return a.child })
 }
 
-// fetch copies the descriptor out of the child that its last sync told of, see pidfd_getfd(2).
-func (a *assembly) fetch() (*os.File, error) {
-	return fetch(a.child.PIDFD(), a.child.Value())
+// sendTerminal gives the parent a terminal's master, which waits to be told to go on.
+func sendTerminal(p *child.Program, master child.Reg) {
+	p.Send("/dev/ptmx", master, "the terminal's other end is for whoever uses the container")
+	p.Sync(syncTerminal, "the parent passes it on to where it was asked to")
 }
 
-func fetch(pidFD *os.File, fd int) (*os.File, error) {
-	got, err := unix.PidfdGetfd(int(pidFD.Fd()), fd, 0)
+// fetch copies the descriptor out of a child that its last sync told of, see pidfd_getfd(2). It takes the right to look into
+// the child. It is for a seccomp listener, as the filter may well ask about sendmsg.
+func fetch(c *child.Process) (*os.File, error) {
+	got, err := unix.PidfdGetfd(int(c.PIDFD().Fd()), c.Value(), 0)
 	if err != nil {
-		return nil, fmt.Errorf("pidfd_getfd %d: %w", fd, err)
+		return nil, fmt.Errorf("pidfd_getfd %d: %w", c.Value(), err)
 	}
-	unix.CloseOnExec(got)
-	return os.NewFile(uintptr(got), "/dev/ptmx"), nil
+	return os.NewFile(uintptr(got), "seccomp listener"), nil // close-on-exec, as pidfd_getfd makes it
 }
 
-func terminalStep(p *specs.Process, socket string, console func(*os.File) error, fetch func() (*os.File, error)) plan.Step {
+func terminalStep(p *specs.Process, socket string, console func(*os.File) error, from func() *child.Process) plan.Step {
 	to := socket
 	if to == "" {
 		to = "the caller"
 	}
 	return plan.Step{
-		Op: "pidfd_getfd", Object: "/dev/ptmx", Args: []plan.Arg{plan.A("to", to)}, Why: "the terminal's other end",
+		Op: "sendmsg", Object: "/dev/ptmx", Args: []plan.Arg{plan.A("to", to)}, Why: "the terminal's other end",
 		Do: func() error {
-			master, err := fetch()
-			if err != nil {
-				return err
+			master := from().File()
+			if master == nil {
+				return errors.New("the child has sent no terminal")
 			}
 			if size := p.ConsoleSize; size != nil {
 				err := unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(size.Height), Col: uint16(size.Width)})
@@ -77,7 +79,7 @@ func sendMaster(path string, master *os.File) error {
 	if !ok {
 		return errors.New("console socket: not a Unix socket")
 	}
-	if _, _, err := c.WriteMsgUnix([]byte(master.Name()), unix.UnixRights(int(master.Fd())), nil); err != nil {
+	if _, _, err := c.WriteMsgUnix([]byte("/dev/ptmx"), unix.UnixRights(int(master.Fd())), nil); err != nil {
 		return fmt.Errorf("console socket %s: %w", path, err)
 	}
 	return nil
@@ -88,7 +90,7 @@ func (a *assembly) listenerStep() plan.Step {
 	return plan.Step{
 		Op: "pidfd_getfd", Object: "seccomp listener", Why: "who listens answers for the calls that the filter asks about",
 		Do: func() error {
-			f, err := a.fetch()
+			f, err := fetch(a.child)
 			if err != nil {
 				return err
 			}

@@ -664,3 +664,30 @@ func TestMakerKilledAtEveryStep(t *testing.T) {
 		b.nothingLeft(s)
 	}
 }
+
+// A process that is started in a container hides what it is a copy of before anybody in there can see it (CVE-2016-9962).
+func TestExecHidesBeforeItJoins(t *testing.T) {
+	b := newBench(t)
+	s := b.spec("exec sleep 1000")
+	c := b.create(s)
+	exec := &ExecSpec{Process: s.Config.Process}
+	x, err := c.execProcess(exec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := child.New()
+	if err := c.writeExec(p, exec, x, os.Stdin); err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, phase := range p.Phases() {
+		for _, step := range phase.Steps {
+			if step.Op == "setns" || step.Object == "PR_SET_DUMPABLE" {
+				order = append(order, step.Op)
+			}
+		}
+	}
+	if !slices.Equal(order, []string{"prctl", "setns"}) {
+		t.Errorf("order %q, want prctl, setns", order)
+	}
+}

@@ -1,9 +1,7 @@
 package container
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -93,17 +91,10 @@ func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *identity, pidFD 
 	if err != nil {
 		return err
 	}
-	if g != nil {
-		p.Phase("join the cgroup")
-		files := g.JoinFiles(false)
-		if s.Cgroup != "" {
-			return fmt.Errorf("%w: a cgroup %q below the container's", ErrNotSupported, s.Cgroup)
-		}
-		for _, path := range files {
-			file := p.Late("fd", path, func() (*os.File, error) { return os.OpenFile(path, os.O_WRONLY, 0) })
-			p.Call("write", unix.SYS_WRITE, path, "0 is the writer itself", file, p.Bytes("data", []byte("0"), `"0"`), child.Int("size", 1))
-		}
+	if s.Cgroup != "" {
+		return fmt.Errorf("%w: a cgroup %q below the container's", ErrNotSupported, s.Cgroup)
 	}
+	joinCgroup(p, g)
 	config, err := c.Config()
 	if err != nil {
 		return err
@@ -118,7 +109,6 @@ func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *identity, pidFD 
 	if s.Process.ExecCPUAffinity != nil {
 		return fmt.Errorf("process.execCPUAffinity: %w", ErrNotSupported)
 	}
-	p.Phase("join the container's namespaces")
 	joinAll(p, pidFD, ns.own())
 	if !ns.has(unix.CLONE_NEWNS) {
 		path := fmt.Sprintf("/proc/%d/root", c.state.Init.PID)
@@ -127,8 +117,7 @@ func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *identity, pidFD 
 		p.Chroot(".", "and the root the container's")
 	}
 	if ns.has(unix.CLONE_NEWUSER) {
-		p.Call("setresgid", unix.SYS_SETRESGID, "", "", child.Int("rgid", 0), child.Int("egid", 0), child.Int("sgid", 0))
-		p.Call("setresuid", unix.SYS_SETRESUID, "", "", child.Int("ruid", 0), child.Int("euid", 0), child.Int("suid", 0))
+		becomeRoot(p)
 	}
 	x.early(p)
 	if x.Terminal {
@@ -154,13 +143,9 @@ func (c *Container) execTerminal(p *child.Program, x *identity) {
 	_, master := p.Openat2(child.From("dir", pts), "ptmx", unix.OpenHow{
 		Flags: unix.O_RDWR | unix.O_NOCTTY, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV,
 	}, "")
-	p.Call("ioctl", unix.SYS_IOCTL, "TIOCSPTLCK", "unlock it", child.From("fd", master), child.Flags("request", unix.TIOCSPTLCK, "TIOCSPTLCK"),
-		p.Bytes("lock", make([]byte, 4), "0"))
-	slave := p.Reg()
-	const flags = unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC
-	p.Call("ioctl", unix.SYS_IOCTL, "TIOCGPTPEER", "its other end, whatever its name leads to", child.From("fd", master),
-		child.Flags("request", unix.TIOCGPTPEER, "TIOCGPTPEER"), child.Flags("flags", flags, "O_RDWR|O_NOCTTY|O_CLOEXEC")).Into(slave)
-	p.SyncValue(syncTerminal, "the parent fetches the descriptor, and sends it where it was asked to", master)
+	p.UnlockPty(master, "its other end may be opened")
+	_, slave := p.PtyPeer(master, "its other end, whatever its name leads to")
+	sendTerminal(p, master)
 	x.terminal(p, slave)
 	p.Close(slave)
 	p.Close(master)
@@ -183,10 +168,10 @@ func (c *Container) attend(ctx context.Context, p *child.Process, s *ExecSpec, x
 		case name == syncBorn:
 			err = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(*s.Process.OOMScoreAdj)), 0)
 		case name == syncTerminal:
-			err = terminalStep(s.Process, s.ConsoleSocket, s.Console, func() (*os.File, error) { return fetch(p.PIDFD(), p.Value()) }).Do()
+			err = terminalStep(s.Process, s.ConsoleSocket, s.Console, func() *child.Process { return p }).Do()
 		case name == syncListener:
 			var f *os.File
-			if f, err = fetch(p.PIDFD(), p.Value()); err == nil {
+			if f, err = fetch(p); err == nil {
 				a := &assembly{process: x, state: c.state, pid: pid}
 				err = errors.Join(a.sendListener(ctx, f), f.Close())
 			}
@@ -202,50 +187,18 @@ func (c *Container) attend(ctx context.Context, p *child.Process, s *ExecSpec, x
 
 // runInside runs a hook as a process of the container's.
 func (c *Container) runInside(ctx context.Context, hook specs.Hook) error {
-	text, err := json.Marshal(c.state.specState(specs.StateCreated, c.state.Init.PID))
-	if err != nil {
-		return err
-	}
-	in, out, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	defer out.Close()
 	config, err := c.Config()
 	if err != nil {
 		return err
 	}
 	own := *config.Process
-	own.Args, own.Env, own.Terminal, own.OOMScoreAdj = hook.Args, hook.Env, false, nil
-	if len(own.Args) == 0 {
-		own.Args = []string{hook.Path}
-	}
-	ctx, cancel := hookContext(ctx, hook)
-	defer cancel()
-	p, err := c.exec(ctx, &ExecSpec{Process: &own, Stdin: in, path: hook.Path})
-	if err != nil {
-		return err
-	}
-	defer p.release()
-	in.Close()
-	stop := context.AfterFunc(ctx, func() { _ = p.Signal(unix.SIGKILL) })
-	defer stop()
-	go func() {
-		_, _ = bytes.NewReader(text).WriteTo(out)
-		out.Close()
-	}()
-	status, err := p.Wait()
-	switch {
-	case ctx.Err() != nil:
-		err = context.Cause(ctx)
-	case err == nil && status.Signaled():
-		err = fmt.Errorf("killed by %v", status.Signal())
-	case err == nil && status.ExitStatus() != 0:
-		err = fmt.Errorf("exit status %d", status.ExitStatus())
-	}
-	if err != nil {
-		return hookError(hook, err, "")
-	}
-	return nil
+	own.Args, own.Env, own.Terminal, own.OOMScoreAdj = hookArgs(hook), hook.Env, false, nil
+	state := c.state.specState(specs.StateCreated, c.state.Init.PID)
+	return attendHook(ctx, hook, state, func(ctx context.Context, stdin *os.File) (*child.Process, error) {
+		p, err := c.exec(ctx, &ExecSpec{Process: &own, Stdin: stdin, path: hook.Path})
+		if err != nil {
+			return nil, err
+		}
+		return p.child, nil
+	})
 }

@@ -90,9 +90,7 @@ func runHook(ctx context.Context, hook specs.Hook, state *specs.State) error {
 	ctx, cancel := hookContext(ctx, hook)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, hook.Path)
-	if len(hook.Args) > 0 {
-		cmd.Args = hook.Args
-	}
+	cmd.Args = hookArgs(hook)
 	cmd.Env, cmd.Dir = append([]string{}, hook.Env...), state.Bundle
 	cmd.Stdin = bytes.NewReader(text)
 	var out bytes.Buffer
@@ -114,8 +112,33 @@ func hookError(hook specs.Hook, err error, said string) error {
 	return fmt.Errorf("%s: %w", hook.Path, err)
 }
 
+func hookArgs(hook specs.Hook) []string {
+	if len(hook.Args) == 0 {
+		return []string{hook.Path}
+	}
+	return hook.Args
+}
+
 // runInside runs a hook in the container's namespaces, before its root is closed: the path is still one of the host's.
 func runInside(ctx context.Context, hook specs.Hook, state *specs.State, pidFD *os.File, namespaces uint64) error {
+	return attendHook(ctx, hook, state, func(ctx context.Context, stdin *os.File) (*child.Process, error) {
+		p := child.New()
+		joinAll(p, pidFD, namespaces)
+		(&identity{}).stdio(p, [3]*os.File{stdin, nil, nil})
+		p.Exec(p.FindFile(hook.Path, child.Command{Args: hookArgs(hook), Env: hook.Env}))
+		c, err := p.Start(child.Options{})
+		if err != nil {
+			return nil, err
+		}
+		if _, err := c.Next(ctx); !isEOF(err) {
+			return nil, errors.Join(err, ignoreGone(c.Kill()), c.Close())
+		}
+		return c, nil
+	})
+}
+
+// attendHook starts a hook with the state on its standard input, and waits until it has ended well, or its time is over.
+func attendHook(ctx context.Context, hook specs.Hook, state *specs.State, start func(context.Context, *os.File) (*child.Process, error)) error {
 	text, err := json.Marshal(state)
 	if err != nil {
 		return err
@@ -124,39 +147,25 @@ func runInside(ctx context.Context, hook specs.Hook, state *specs.State, pidFD *
 	if err != nil {
 		return err
 	}
-	defer in.Close()
 	defer out.Close()
-	args := hook.Args
-	if len(args) == 0 {
-		args = []string{hook.Path}
-	}
-	p := child.New()
-	p.Phase("join the container's namespaces")
-	joinAll(p, pidFD, namespaces)
-	(&identity{}).stdio(p, [3]*os.File{in, nil, nil})
-	p.Exec(p.FindFile(hook.Path, child.Command{Args: args, Env: hook.Env}))
-	c, err := p.Start(child.Options{})
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	in.Close()
 	ctx, cancel := hookContext(ctx, hook)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = c.Signal(unix.SIGKILL) })
-	defer stop()
+	p, err := start(ctx, in)
+	in.Close()
+	if err != nil {
+		return hookError(hook, err, "")
+	}
+	defer p.Close()
+	defer context.AfterFunc(ctx, func() { _ = p.Signal(unix.SIGKILL) })()
 	go func() {
 		_, _ = out.Write(text) // a hook need not read it
 		out.Close()
 	}()
-	_, err = c.Next(ctx)
-	status, waitErr := c.Wait()
+	status, err := p.Wait()
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	case err != nil && !isEOF(err):
-	case waitErr != nil:
-		err = waitErr
+	case err != nil:
 	case status.Signaled():
 		err = fmt.Errorf("killed by %v", status.Signal())
 	case status.ExitStatus() != 0:
@@ -169,6 +178,8 @@ func runInside(ctx context.Context, hook specs.Hook, state *specs.State, pidFD *
 
 // joinAll joins namespaces of the process that pidFD is. In a PID namespace it takes another process to be in it.
 func joinAll(p *child.Program, pidFD *os.File, namespaces uint64) {
+	hideMemory(p)
+	p.Phase("join the container's namespaces")
 	p.Call("setns", unix.SYS_SETNS, "pidfd", "all of them in one call", p.File("fd", int(pidFD.Fd())),
 		child.Flags("type", namespaces, child.CloneFlags(namespaces)))
 	if namespaces&unix.CLONE_NEWPID != 0 {

@@ -8,12 +8,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tandem/container/cgroup"
 	"tandem/container/child"
 )
 
 // writeProgram is the child's half: from its birth in new namespaces to the container's command.
 func (a *assembly) writeProgram(p *child.Program) {
-	a.joinCgroup(p)
+	joinCgroup(p, a.group)
 	a.joinNamespaces(p)
 	x := a.process
 	x.early(p)
@@ -43,12 +44,12 @@ func (a *assembly) writeProgram(p *child.Program) {
 }
 
 // joinCgroup comes first: what the process uses from now on is counted.
-func (a *assembly) joinCgroup(p *child.Program) {
-	if a.group == nil {
+func joinCgroup(p *child.Program, g *cgroup.Group) {
+	if g == nil {
 		return
 	}
 	p.Phase("join the cgroup")
-	for _, path := range a.group.JoinFiles(false) {
+	for _, path := range g.JoinFiles(false) {
 		file := p.Late("fd", path, func() (*os.File, error) { return os.OpenFile(path, os.O_WRONLY, 0) })
 		p.Call("write", unix.SYS_WRITE, path, "0 is the writer itself", file, p.Bytes("data", []byte("0"), `"0"`), child.Int("size", 1))
 	}
@@ -56,18 +57,17 @@ func (a *assembly) joinCgroup(p *child.Program) {
 
 // joinNamespaces gets the child where it belongs, and root's identity in a user namespace.
 func (a *assembly) joinNamespaces(p *child.Program) {
-	if user := a.ns.join[unix.CLONE_NEWUSER]; user != "" {
-		p.Phase("join the user namespace")
-		a.setns(p, namespaceTypes[0])
-	}
 	if a.needsBorn() {
 		p.Phase("wait for the parent")
 		p.Sync(syncBorn, "what only the parent may do: the user namespace's maps, the network")
 	}
+	hideMemory(p)
+	if user := a.ns.join[unix.CLONE_NEWUSER]; user != "" {
+		p.Phase("join the user namespace")
+		a.setns(p, namespaceTypes[0])
+	}
 	if a.ns.has(unix.CLONE_NEWUSER) {
-		p.Phase("become root of the user namespace")
-		p.Call("setresgid", unix.SYS_SETRESGID, "", "", child.Int("rgid", 0), child.Int("egid", 0), child.Int("sgid", 0))
-		p.Call("setresuid", unix.SYS_SETRESUID, "", "", child.Int("ruid", 0), child.Int("euid", 0), child.Int("suid", 0))
+		becomeRoot(p)
 	}
 	p.Phase("join namespaces")
 	for _, t := range namespaceTypes[1:] {
@@ -86,8 +86,22 @@ func (a *assembly) joinNamespaces(p *child.Program) {
 	if a.ns.join[unix.CLONE_NEWPID] != "" || unshare&unix.CLONE_NEWPID != 0 {
 		p.Fork("only a new process is in the PID namespace")
 	}
-	p.Call("prctl", unix.SYS_PRCTL, "PR_SET_DUMPABLE", "processes in the namespaces that it joins may not look into it",
+}
+
+// hideMemory comes before the child is where processes of a container's could see it: it is a copy of the runtime, with its
+// files and its memory (CVE-2016-9962). It comes after what the parent writes to the child's files in /proc, which are
+// root's from here on.
+func hideMemory(p *child.Program) {
+	p.Phase("keep others from looking into it")
+	p.Call("prctl", unix.SYS_PRCTL, "PR_SET_DUMPABLE", "processes in the namespaces that it joins may neither trace it nor open its files",
 		child.Int("option", unix.PR_SET_DUMPABLE), child.Int("2", 0), child.Int("3", 0), child.Int("4", 0), child.Int("5", 0))
+}
+
+// becomeRoot takes the identity that has all rights in a user namespace.
+func becomeRoot(p *child.Program) {
+	p.Phase("become root of the user namespace")
+	p.Call("setresgid", unix.SYS_SETRESGID, "", "", child.Int("rgid", 0), child.Int("egid", 0), child.Int("sgid", 0))
+	p.Call("setresuid", unix.SYS_SETRESUID, "", "", child.Int("ruid", 0), child.Int("euid", 0), child.Int("suid", 0))
 }
 
 func (a *assembly) setns(p *child.Program, t namespaceType) {
@@ -134,7 +148,7 @@ func (a *assembly) takeTerminal(p *child.Program) {
 		return
 	}
 	p.Phase("give the parent the terminal's master")
-	p.SyncValue(syncTerminal, "it fetches the descriptor, and sends it where it was asked to", master)
+	sendTerminal(p, master)
 	a.root.Console(p, slave)
 	a.process.terminal(p, slave)
 	p.Close(slave)

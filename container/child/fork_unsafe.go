@@ -69,6 +69,7 @@ const (
 	recordFailed uint32 = 1 + iota // value is an errno
 	recordSync                     // value is the sync's index
 	recordForked                   // value is the new process's number
+	recordFile                     // a descriptor comes with it
 )
 
 // exitFailed is the child's exit status when a call failed.

@@ -22,6 +22,7 @@ type Process struct {
 	pidFD   *os.File
 	status  *os.File
 	value   uint32
+	file    *os.File // that the child has sent, until File takes it
 }
 
 // ReadFailure reads what a child has told to the file of MoveStatus, which is at its end: nil if the child has executed
@@ -38,6 +39,13 @@ func ReadFailure(r io.Reader) (*StepError, error) {
 	return &StepError{
 		Op: "execve", Number: int(binary.LittleEndian.Uint32(buf[4:])), Err: syscall.Errno(binary.LittleEndian.Uint32(buf[8:])),
 	}, nil
+}
+
+// File is the file that the child has sent before its last sync, or nil. It is the caller's from then on.
+func (p *Process) File() *os.File {
+	f := p.file
+	p.file = nil
+	return f
 }
 
 // Value is what the register of the last SyncValue held.
@@ -73,7 +81,7 @@ func (p *Process) Next(ctx context.Context) (sync string, err error) {
 	defer stop()
 	var buf [recordSize]byte
 	for {
-		n, err := p.status.Read(buf[:])
+		n, err := p.receive(buf[:])
 		switch {
 		case ctx.Err() != nil:
 			return "", context.Cause(ctx)
@@ -94,6 +102,7 @@ func (p *Process) Next(ctx context.Context) (sync string, err error) {
 			}
 			p.value = binary.LittleEndian.Uint32(buf[12:])
 			return p.program.syncs[value], nil
+		case recordFile: // receive has it
 		case recordForked:
 			if err := p.follow(int(value)); err != nil {
 				return "", err
@@ -102,6 +111,46 @@ func (p *Process) Next(ctx context.Context) (sync string, err error) {
 			return "", fmt.Errorf("child: record of kind %d from process %d", kind, p.PID)
 		}
 	}
+}
+
+// receive reads a record, and takes the file that comes with it. Nought bytes is the connection's end.
+func (p *Process) receive(buf []byte) (n int, err error) {
+	conn, err := p.status.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	control := make([]byte, unix.CmsgSpace(4))
+	var got int // bytes of control
+	readErr := conn.Read(func(fd uintptr) bool {
+		for {
+			n, got, _, _, err = unix.Recvmsg(int(fd), buf, control, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+			if !errors.Is(err, unix.EINTR) {
+				return !errors.Is(err, unix.EAGAIN)
+			}
+		}
+	})
+	if err = errors.Join(readErr, err); err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	if got == 0 {
+		return n, nil
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:got])
+	if err != nil || len(messages) != 1 {
+		return 0, fmt.Errorf("child: %d control messages from process %d: %w", len(messages), p.PID, err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return 0, fmt.Errorf("child: %d descriptors from process %d: %w", len(fds), p.PID, err)
+	}
+	if p.file != nil {
+		p.file.Close() // nobody wanted it
+	}
+	p.file = os.NewFile(uintptr(fds[0]), fmt.Sprintf("file of process %d", p.PID))
+	return n, nil
 }
 
 // follow takes the process that the child has made for the child. The first one is gone by then, or soon.
@@ -159,7 +208,12 @@ func (p *Process) Wait() (syscall.WaitStatus, error) {
 }
 
 // Close forgets the process. It goes on, unless it stands at a sync.
-func (p *Process) Close() error { return errors.Join(p.status.Close(), p.pidFD.Close()) }
+func (p *Process) Close() error {
+	if f := p.File(); f != nil {
+		f.Close()
+	}
+	return errors.Join(p.status.Close(), p.pidFD.Close())
+}
 
 func wait(pidFD *os.File, info *unix.Siginfo) error {
 	for {

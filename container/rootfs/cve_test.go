@@ -223,7 +223,8 @@ func TestTerminalThatMoves(t *testing.T) {
 		p.Mount("tmpfs", root+"/dev/pts", "tmpfs", 0, "", "")
 		p.Symlinkat("/proc/sysrq-trigger", child.AtCwd, root+"/dev/pts/0", "")
 		b.Console(p, slave)
-		p.SyncValue("terminal", "", master)
+		p.Send("/dev/ptmx", master, "")
+		p.Sync("terminal", "")
 	}
 	x.at = func(_ string, process *child.Process) { keepTerminal(t, process) }
 	text := x.must(t)

@@ -298,7 +298,8 @@ func TestPty(t *testing.T) {
 			t.Error("no terminal")
 		}
 		b.Console(p, slave)
-		p.SyncValue("terminal", "", master)
+		p.Send("/dev/ptmx", master, "")
+		p.Sync("terminal", "")
 		p.Call("dup3", unix.SYS_DUP3, "", "", child.From("old", slave), child.Int("new", 0), child.Int("flags", 0))
 	}
 	x.at = func(_ string, process *child.Process) { keepTerminal(t, process) }
@@ -315,12 +316,12 @@ func TestPty(t *testing.T) {
 	}
 }
 
-// keepTerminal takes the master that a sync's value is. A terminal lives as long as it is open.
+// keepTerminal takes the master that was sent. A terminal lives as long as it is open.
 func keepTerminal(t *testing.T, process *child.Process) {
-	fd, err := unix.PidfdGetfd(int(process.PIDFD().Fd()), process.Value(), 0)
-	if err != nil {
-		t.Error(err)
+	master := process.File()
+	if master == nil {
+		t.Error("the child has sent no terminal")
 		return
 	}
-	t.Cleanup(func() { unix.Close(fd) })
+	t.Cleanup(func() { master.Close() })
 }

@@ -33,19 +33,35 @@ func TestRootless(t *testing.T) {
 		return errors.Join(err, os.Lchown(path, uid, uid))
 	}))
 	b.check(os.Chmod(filepath.Join(root, "bin/busybox"), 0o755))
-	as := func(args ...string) result {
+	command := func(args ...string) *exec.Cmd {
 		cmd := b.command(args...)
 		cmd.Env = append(os.Environ(), "TANDEM_RUN="+home+"/run", "TANDEM_ROOT="+home+"/data")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 		cmd.Dir = "/"
-		return b.finish(cmd)
+		return cmd
 	}
+	as := func(args ...string) result { return b.finish(command(args...)) }
 	got := as("run", "--rm", "--rootfs", root, "--hostname", "hh", "sh", "-c", "id -u; hostname; touch /new; ls /new; grep -c : /proc/net/dev")
 	if got.status != 0 || got.stdout != "0\nhh\n/new\n1\n" || got.stderr != "" {
 		t.Errorf("run: %+v", got)
 	}
 	if _, err := os.Stat(filepath.Join(root, "new")); err == nil {
 		t.Error("the container wrote to the folder below it")
+	}
+	onTerminal := func(want string, args ...string) {
+		cmd := command(args...)
+		readUntil(t, b.onTerminal(cmd), want)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%q on a terminal: %v", args, err)
+		}
+	}
+	onTerminal("/dev/pts/0", "run", "--rm", "-it", "--rootfs", root, "busybox", "tty")
+	if got := as("run", "-d", "--name", "front", "--rootfs", root, "sleep", "1000"); got.status != 0 {
+		t.Errorf("run -d: %+v", got)
+	}
+	onTerminal("/dev/pts/0", "exec", "-it", "front", "busybox", "tty")
+	if got := as("rm", "-f", "front"); got.status != 0 {
+		t.Errorf("rm -f: %+v", got)
 	}
 	if got := as("run", "-d", "--name", "back", "--rootfs", root, "sh", "-c", "echo up; exit 3"); got.status != 0 {
 		t.Errorf("run -d: %+v", got)
