@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"github.com/spf13/cobra"
 
+	"tandem/container/rootfs"
 	"tandem/container/seccomp"
 )
 
@@ -30,7 +31,7 @@ func supported() *features.Features {
 		OCIVersionMin: "1.0.0",
 		OCIVersionMax: specs.Version,
 		Hooks:         []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
-		MountOptions:  mountOptions(),
+		MountOptions:  rootfs.KnownMountOptions(),
 		Linux: &features.Linux{
 			Namespaces: []string{
 				string(specs.CgroupNamespace), string(specs.IPCNamespace), string(specs.MountNamespace),
@@ -55,24 +56,4 @@ func capabilityNames() []string {
 		names = append(names, "CAP_"+strings.ToUpper(c.String()))
 	}
 	return names
-}
-
-// mountOptions are those of the specification's table ("Linux mount options") and what runc has beside them. Whatever
-// is not among them goes to the file system.
-func mountOptions() []string {
-	options := []string{
-		"bind", "defaults", "idmap", "rbind", "remount", "ridmap", "tmpcopyup",
-		"async", "dirsync", "iversion", "lazytime", "loud", "mand", "noiversion", "nolazytime", "nomand", "silent", "sync",
-	}
-	for _, propagation := range []string{"private", "shared", "slave", "unbindable"} {
-		options = append(options, propagation, "r"+propagation)
-	}
-	// Those of a single mount, each of which also exists for all mounts below it: mount_setattr(2) with AT_RECURSIVE.
-	for _, attribute := range []string{
-		"atime", "dev", "diratime", "exec", "noatime", "nodev", "nodiratime", "noexec", "norelatime", "nostrictatime",
-		"nosuid", "nosymfollow", "relatime", "ro", "rw", "strictatime", "suid", "symfollow",
-	} {
-		options = append(options, attribute, "r"+attribute)
-	}
-	return options
 }

@@ -78,7 +78,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Hostname, "hostname", "", "the container's host `NAME` (default: the first 12 digits of its ID)")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "note on the container, `NAME=VALUE`")
 
-	flags.StringVar(&f.network, "network", "", "`MODE`: bridge, none, host, container:NAME or ns:PATH (default bridge; none for who is not root)")
+	flags.StringVar(&f.network, "network", "", "`MODE`: bridge, none, host, container:NAME or ns:PATH (default bridge, which switches IP forwarding on; none for who is not root)")
 	flags.StringVar(&f.network, "net", "", "")
 	_ = flags.MarkHidden("net") // it exists
 	flags.StringArrayVarP(&f.publish, "publish", "p", nil, "let the host's port lead to the container's, `[ADDRESS:]PORT:PORT[/udp]`")

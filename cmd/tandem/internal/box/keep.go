@@ -33,6 +33,10 @@ func (r *Record) start(ctx context.Context, n *boxNetwork, t Streams) (*containe
 		for _, note := range r.Network.Notes {
 			t.Warn("%s", note)
 		}
+		// Settings of the whole machine are not switched in silence, and not switched back under somebody else's feet.
+		for _, c := range r.Network.Changed {
+			t.Warn("%s was %s and is %s now, and stays so: %s; back by: sysctl -w %s=%s", c.Name, c.Old, c.New, c.Why, c.Name, c.Old)
+		}
 	}
 	r.PID, r.Started = p.PID(), time.Now().UTC()
 	if err := r.save(); err != nil {

@@ -148,6 +148,9 @@ func (r *Record) writeHostFiles(n *boxNetwork) error {
 	if err != nil {
 		return err
 	}
+	if r.Network != nil {
+		r.Network.Notes = append(r.Network.Notes, files.Notes...)
+	}
 	for name, text := range map[string][]byte{"hosts": files.Hosts, "hostname": files.Hostname, "resolv.conf": files.ResolvConf} {
 		if err := os.WriteFile(r.file(name), text, 0o644); err != nil {
 			return err

@@ -3,6 +3,7 @@ package box_test
 import (
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -39,6 +40,15 @@ func TestBridge(t *testing.T) {
 	b := newBench(t)
 	testenv.Need(t, testenv.NetNS)
 	inNetNS(t, func() {
+		if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("0"), 0); err != nil {
+			t.Error(err)
+		}
+		for _, told := range []bool{true, false} { // it is told who changes it, and nobody else
+			got := b.tandem("run", "--rm", "--rootfs", b.root, "true")
+			if said := strings.Contains(got.stderr, "net.ipv4.ip_forward was 0 and is 1 now"); got.status != 0 || said != told {
+				t.Errorf("run: %+v, want the change to be told: %v", got, told)
+			}
+		}
 		b.must("run", "-d", "--name", "web", "-p", "127.0.0.1:8080:80", "--rootfs", b.root, "--", "sh", "-c", "echo up; while :; do echo hello | nc -l -p 80; done")
 		r := b.record("web")
 		if r.Network == nil || len(r.Network.Addresses) == 0 {
