@@ -222,7 +222,11 @@ func (a *assembly) rootSpec() rootfs.Spec {
 
 // makePlan puts the parent's steps and the child's into one list, in the order in which they happen.
 func (a *assembly) makePlan(warn func(string, ...any)) {
-	p := plan.New("create container " + a.spec.ID)
+	verb := "create"
+	if !a.detached {
+		verb = "run"
+	}
+	p := plan.New(verb + " container " + a.spec.ID)
 	a.plan = p
 	p.Phase("make its place on disk")
 	p.Add(a.stateSteps()...)

@@ -30,8 +30,13 @@ func (e *Engine) warn(format string, args ...any) {
 
 // Plan is what Create would do for the specification, to be printed: the parent's steps and the child's. It needs no
 // rights, and asks the kernel for nothing.
-func (e *Engine) Plan(s *Spec) (*plan.Plan, error) {
-	a, err := e.assemble(s, true)
+func (e *Engine) Plan(s *Spec) (*plan.Plan, error) { return e.plan(s, true) }
+
+// PlanRun is Plan for Run, which has fewer steps: nobody else has to be able to start the process.
+func (e *Engine) PlanRun(s *Spec) (*plan.Plan, error) { return e.plan(s, s.stopsBeforeStart()) }
+
+func (e *Engine) plan(s *Spec, detached bool) (*plan.Plan, error) {
+	a, err := e.assemble(s, detached)
 	if err != nil {
 		return nil, fmt.Errorf("container %s: %w", s.ID, err)
 	}
@@ -51,7 +56,7 @@ func (e *Engine) Create(ctx context.Context, s *Spec) (*Container, error) {
 
 // Run is Create and Start in one, with the process a child of this one, so that it can be waited for.
 func (e *Engine) Run(ctx context.Context, s *Spec) (*Container, *Process, error) {
-	between := s.Config != nil && s.Config.Hooks != nil && len(s.Config.Hooks.StartContainer) > 0 // something has to happen in a container that is not started yet
+	between := s.stopsBeforeStart()
 	c, p, err := e.create(ctx, s, between)
 	if err != nil {
 		return nil, nil, err
@@ -67,6 +72,11 @@ func (e *Engine) Run(ctx context.Context, s *Spec) (*Container, *Process, error)
 		return nil, nil, errors.Join(err, killed, c.Delete(cleanUp, true))
 	}
 	return c, p, nil
+}
+
+// stopsBeforeStart tells whether something has to happen in a container that is created and not started yet.
+func (s *Spec) stopsBeforeStart() bool {
+	return s.Config != nil && s.Config.Hooks != nil && len(s.Config.Hooks.StartContainer) > 0
 }
 
 func (e *Engine) create(ctx context.Context, s *Spec, detached bool) (*Container, *Process, error) {

@@ -219,6 +219,56 @@ func TestUserAndCapabilities(t *testing.T) {
 	}
 }
 
+// The process gets the pipes that it is given, and nothing else: neither the file that its output goes to nor the host's
+// /dev/null.
+func TestStandardFiles(t *testing.T) {
+	b := newBench(t)
+	null, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	owner := func(f *os.File) uint32 {
+		var s unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Uid
+	}
+	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	s := b.spec("echo to the file; echo to the pipe >/proc/self/fd/2")
+	s.Config.Process.User = specs.User{UID: 1000, GID: 1000}
+	s.Stdin, s.Stdout, s.Stderr = null, file, w
+	c, p, err := b.Run(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := []uint32{owner(null), owner(file), owner(w)}
+	w.Close()
+	said, _ := io.ReadAll(r)
+	status, err := p.Wait()
+	p.Release()
+	if err := errors.Join(err, c.Delete(t.Context(), false)); err != nil {
+		t.Error(err)
+	}
+	text, _ := os.ReadFile(file.Name())
+	if status.ExitStatus() != 0 || string(text) != "to the file\n" || string(said) != "to the pipe\n" {
+		t.Errorf("status %d, file %q, pipe %q", status.ExitStatus(), text, said)
+	}
+	if want := []uint32{0, 0, 1000}; !slices.Equal(of, want) {
+		t.Errorf("owners of /dev/null, file and pipe: %v, want %v", of, want)
+	}
+}
+
 func TestLifeCycle(t *testing.T) {
 	b := newBench(t)
 	s := b.spec("echo started; exec sleep 1000")
@@ -426,20 +476,28 @@ func TestFailures(t *testing.T) {
 		if err == nil || test.want != nil && !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
-		var step *child.StepError
 		if name == "mount" {
-			if !errors.As(err, &step) {
-				t.Fatalf("%s: %v names no step", name, err)
-			}
-			p, planErr := b.Plan(s)
-			if planErr != nil {
-				t.Fatal(planErr)
-			}
-			if said := numbered(p)[step.Number-1]; said.Op != step.Op || p.Len() != step.Total {
-				t.Errorf("error %q names step %d of %d, which is %s of %d", err, step.Number, step.Total, said, p.Len())
-			}
+			b.namesStep(err, b.Plan, s)
+			_, _, err := b.Run(t.Context(), s)
+			b.namesStep(err, b.PlanRun, s)
 		}
 		b.nothingLeft(s)
+	}
+}
+
+// namesStep wants the child's failing step in an error, by the number that it has in the plan.
+func (b *bench) namesStep(err error, explain func(*Spec) (*plan.Plan, error), s *Spec) {
+	b.t.Helper()
+	var step *child.StepError
+	if !errors.As(err, &step) {
+		b.t.Fatalf("%v names no step", err)
+	}
+	p, err := explain(s)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if said := numbered(p)[step.Number-1]; said.Op != step.Op || p.Len() != step.Total {
+		b.t.Errorf("error %q names step %d of %d, which is %s of %d", step, step.Number, step.Total, said, p.Len())
 	}
 }
 
@@ -560,6 +618,18 @@ func TestUserNamespace(t *testing.T) {
 	if fields := strings.Fields(out); status != 0 || !slices.Equal(fields, []string{"0", "0", "100000", "65536", "null"}) {
 		t.Errorf("status %d, output %q", status, out)
 	}
+	// A working folder that is nobody's in there lets neither root nor the user in.
+	if err := os.Mkdir(filepath.Join(b.root, "closed"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s = b.spec("true")
+	s.Config.Linux.Namespaces = append(s.Config.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	s.Config.Linux.UIDMappings, s.Config.Linux.GIDMappings = l.UIDMappings, l.GIDMappings
+	s.Config.Process.Cwd, s.Config.Process.User.UID = "/closed", 1000
+	if _, err := b.Create(t.Context(), s); !errors.Is(err, unix.EACCES) || !strings.Contains(err.Error(), "chdir /closed") {
+		t.Errorf("create: %v, want %v of chdir", err, unix.EACCES)
+	}
+	b.nothingLeft(s)
 }
 
 // Without a mount namespace the host's mounts are what they were, after the container's end and after a failure.

@@ -75,7 +75,7 @@ func (x *identity) stdio(p *child.Program, files [3]*os.File) {
 			}
 			return os.NewFile(uintptr(high), f.Name()), nil
 		})
-		p.Call("dup3", unix.SYS_DUP3, [3]string{"stdin", "stdout", "stderr"}[fd], "", arg, child.Int("new", fd), child.Int("flags", 0))
+		p.Call("dup3", unix.SYS_DUP3, stdioNames[fd], "", arg, child.Int("new", fd), child.Int("flags", 0))
 	}
 }
 
@@ -121,19 +121,14 @@ func (x *identity) late(p *child.Program, preserve int, find func() *child.Found
 	x.label(p)
 	x.caps.dropBounding(p)
 	cwd := path.Clean(x.Cwd)
-	p.Phase("go to %s", cwd)
-	p.Call("chdir", unix.SYS_CHDIR, cwd, "as root, who may go where the user may not", p.Str("path", cwd)).Accept(unix.EACCES)
+	went := x.goTo(p, cwd)
+	x.ownStdio(p)
 	p.Phase("become user %d:%d", x.User.UID, x.User.GID)
 	if x.User.UID != 0 {
 		p.Call("prctl", unix.SYS_PRCTL, "PR_SET_KEEPCAPS", "capabilities are set below, not lost here",
 			child.Int("option", unix.PR_SET_KEEPCAPS), child.Int("2", 1), child.Int("3", 0), child.Int("4", 0), child.Int("5", 0))
 	}
 	p.Call("umask", unix.SYS_UMASK, "", "", mode(x.umask()))
-	for fd := range 3 {
-		// So that the process can open /proc/self/fd/1 again: pipes and terminals are its own.
-		p.Call("fchown", unix.SYS_FCHOWN, "", "its standard files are its own", child.Int("fd", fd), child.Int("uid", int(x.User.UID)), child.Int("gid", -1)).
-			Accept(unix.EINVAL, unix.EPERM, unix.EROFS, unix.EBADF, unix.EACCES, unix.EOVERFLOW)
-	}
 	if x.setIDs {
 		var groups []byte
 		for _, g := range x.User.AdditionalGids {
@@ -143,7 +138,7 @@ func (x *identity) late(p *child.Program, preserve int, find func() *child.Found
 	}
 	p.Call("setgid", unix.SYS_SETGID, "", "", child.Int("gid", int(x.User.GID)))
 	p.Call("setuid", unix.SYS_SETUID, "", "", child.Int("uid", int(x.User.UID)))
-	p.Call("chdir", unix.SYS_CHDIR, cwd, "as the user, who may go where root may not (NFS)", p.Str("path", cwd)).Accept(unix.EACCES)
+	x.goToAsUser(p, cwd, went)
 	p.ExpectInRoot("a folder of the host's that stayed open would show here (CVE-2024-21626)")
 	var found *child.Found
 	if x.filter != nil && (x.filter.Notify || !x.NoNewPrivileges) {
@@ -164,6 +159,51 @@ func (x *identity) late(p *child.Program, preserve int, find func() *child.Found
 	}
 	return found
 }
+
+// goTo changes to the working folder as root, who may go where the user may not. The word tells whether that went well.
+func (x *identity) goTo(p *child.Program, cwd string) (went child.Reg) {
+	p.Phase("go to %s", cwd)
+	went = p.Reg()
+	denied := p.Label()
+	p.Set(went, 0)
+	p.Call("chdir", unix.SYS_CHDIR, cwd, "as root, who may go where the user may not", p.Str("path", cwd)).Else(unix.EACCES, denied)
+	p.Set(went, 1)
+	p.Bind(denied)
+	return went
+}
+
+// goToAsUser is for where root may not go, and the user may: NFS. One of the two has to go well.
+func (x *identity) goToAsUser(p *child.Program, cwd string, went child.Reg) {
+	denied, done := p.Label(), p.Label()
+	p.Call("chdir", unix.SYS_CHDIR, cwd, "as the user, who may go where root may not", p.Str("path", cwd)).Else(unix.EACCES, denied)
+	p.Jump(done)
+	p.Bind(denied)
+	p.Unless(p.Result("went as root", went), 1, 0, done)
+	p.Fail("chdir "+cwd, unix.EACCES, "neither root nor the user may go there")
+	p.Bind(done)
+}
+
+// ownStdio gives the process the pipes, or the terminal, that its standard files are, so that it can open /proc/self/fd/1.
+// Whatever else they are is the caller's, and stays his: a file that output goes to, or the host's /dev/null.
+func (x *identity) ownStdio(p *child.Program) {
+	p.Phase("own the standard files")
+	for fd := range 3 {
+		others := p.Label()
+		if !x.Terminal {
+			p.Call("fcntl", unix.SYS_FCNTL, stdioNames[fd], "is it open at all?", child.Int("fd", fd), child.Flags("cmd", unix.F_GETFD, "F_GETFD")).
+				Else(unix.EBADF, others)
+			r := p.Reg()
+			p.Set(r, uint64(fd))
+			stat := p.Fstat(r, stdioNames[fd], "a pipe, or a file of somebody's?")
+			p.Unless(stat.Mode, unix.S_IFMT, unix.S_IFIFO, others)
+		}
+		p.Call("fchown", unix.SYS_FCHOWN, stdioNames[fd], "", child.Int("fd", fd), child.Int("uid", int(x.User.UID)), child.Int("gid", -1)).
+			Accept(unix.EINVAL, unix.EPERM, unix.EOVERFLOW) // users that the namespace, or the caller, does not have
+		p.Bind(others)
+	}
+}
+
+var stdioNames = [3]string{"stdin", "stdout", "stderr"}
 
 // syncListener is where the parent fetches the descriptor of a filter that asks.
 const syncListener = "seccomp listener"

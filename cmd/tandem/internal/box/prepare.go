@@ -125,7 +125,7 @@ func (h *Home) Explain(ctx context.Context, o Options, progress image.Progress) 
 	if err != nil {
 		return nil, err
 	}
-	engine, err := h.Engine().Plan(s)
+	engine, err := h.Engine().PlanRun(s)
 	if err != nil {
 		return nil, err
 	}
