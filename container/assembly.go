@@ -248,6 +248,16 @@ func (a *assembly) makePlan(warn func(string, ...any)) {
 		})
 	}
 	p.Phase("make the child")
+	if a.bornIntoCgroup() {
+		p.Add(plan.Step{
+			Op: "open", Object: a.group.Paths()[""], Args: []plan.Arg{plan.A("flags", "O_PATH|O_DIRECTORY")},
+			Why: "for the child to be born into: to move it there later holds up every fork on the machine",
+			Do: func() (err error) {
+				a.cgroup, err = a.group.FD()
+				return err
+			},
+		})
+	}
 	p.Add(a.cloneStep())
 	parents := a.parents()
 	for _, phase := range a.program.Phases() {
@@ -277,15 +287,16 @@ func (a *assembly) makePlan(warn func(string, ...any)) {
 // cloneStep makes the child.
 func (a *assembly) cloneStep() plan.Step {
 	flags := a.cloneFlags()
+	shown := flags
+	if a.bornIntoCgroup() {
+		shown |= unix.CLONE_INTO_CGROUP
+	}
 	return plan.Step{
-		Op: "clone3", Args: []plan.Arg{plan.A("flags", child.CloneFlags(flags))},
+		Op: "clone3", Args: []plan.Arg{plan.A("flags", child.CloneFlags(shown))},
 		Why: "a process that is born into its new namespaces, and does the rest itself",
 		Do: func() error {
 			var err error
 			a.child, err = a.program.Start(child.Options{Namespaces: flags, Cgroup: a.cgroupFD(), Before: a.before()})
-			if a.cgroup != nil {
-				a.cgroup.Close()
-			}
 			if err == nil {
 				a.pid = a.child.PID
 			}
@@ -303,6 +314,8 @@ func (a *assembly) cloneFlags() uint64 {
 	}
 	return a.ns.new &^ (unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
 }
+
+func (a *assembly) bornIntoCgroup() bool { return a.group != nil && a.group.CanClone() }
 
 func (a *assembly) cgroupFD() int {
 	if a.cgroup == nil {

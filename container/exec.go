@@ -94,7 +94,7 @@ func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *identity, pidFD 
 	if s.Cgroup != "" {
 		return fmt.Errorf("%w: a cgroup %q below the container's", ErrNotSupported, s.Cgroup)
 	}
-	joinCgroup(p, g)
+	joinCgroup(p, g, false) // a group that is full takes one who joins it, and none who is born in it
 	config, err := c.Config()
 	if err != nil {
 		return err

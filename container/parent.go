@@ -148,6 +148,9 @@ func (a *assembly) run(ctx context.Context) error {
 	a.plan.Observe = s.Observe
 	_, err := a.plan.Run(ctx)
 	a.closeFIFOs()
+	if a.cgroup != nil {
+		a.cgroup.Close()
+	}
 	if closeErr := a.root.Close(); err == nil {
 		err = closeErr
 	}

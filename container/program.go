@@ -14,7 +14,7 @@ import (
 
 // writeProgram is the child's half: from its birth in new namespaces to the container's command.
 func (a *assembly) writeProgram(p *child.Program) {
-	joinCgroup(p, a.group)
+	joinCgroup(p, a.group, a.bornIntoCgroup())
 	a.joinNamespaces(p)
 	x := a.process
 	x.early(p)
@@ -43,13 +43,14 @@ func (a *assembly) writeProgram(p *child.Program) {
 	p.Exec(found)
 }
 
-// joinCgroup comes first: what the process uses from now on is counted.
-func joinCgroup(p *child.Program, g *cgroup.Group) {
+// joinCgroup comes first: what the process uses from now on is counted. Who was born into its version 2 group joins the
+// others alone.
+func joinCgroup(p *child.Program, g *cgroup.Group, born bool) {
 	if g == nil {
 		return
 	}
 	p.Phase("join the cgroup")
-	for _, path := range g.JoinFiles(false) {
+	for _, path := range g.JoinFiles(born) {
 		file := p.Late("fd", path, func() (*os.File, error) { return os.OpenFile(path, os.O_WRONLY, 0) })
 		p.Call("write", unix.SYS_WRITE, path, "0 is the writer itself", file, p.Bytes("data", []byte("0"), `"0"`), child.Int("size", 1))
 	}

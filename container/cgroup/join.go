@@ -77,15 +77,18 @@ func (g *Group) JoinFiles(cloned bool) []string {
 	return files
 }
 
-// FD opens the version 2 group for CLONE_INTO_CGROUP; the caller closes it. It is ErrNotSupported where the group has
-// none (most hybrid hosts), and with a limit of no processes, which would refuse the first one too.
+// CanClone tells whether a process can be born into the version 2 group, by FD: not where the group has none (most hybrid
+// hosts), and not with a limit of no processes, which would refuse the first one too.
+func (g *Group) CanClone() bool {
+	_, ok := g.unified()
+	return ok && !slices.ContainsFunc(g.settings.list, func(s setting) bool { return s.controller == "pids" && s.value == "0" })
+}
+
+// FD opens the version 2 group for CLONE_INTO_CGROUP; the caller closes it. It is ErrNotSupported where CanClone is false.
 func (g *Group) FD() (*os.File, error) {
-	f, ok := g.unified()
-	if !ok {
-		return nil, fmt.Errorf("cgroup: open group for CLONE_INTO_CGROUP: %w: the group is of version 1", ErrNotSupported)
-	}
-	if slices.ContainsFunc(g.settings.list, func(s setting) bool { return s.controller == "pids" && s.value == "0" }) {
-		return nil, fmt.Errorf("cgroup: open group for CLONE_INTO_CGROUP: %w: it may hold no process", ErrNotSupported)
+	f, _ := g.unified()
+	if !g.CanClone() {
+		return nil, fmt.Errorf("cgroup: open group for CLONE_INTO_CGROUP: %w: it is of version 1, or may hold no process", ErrNotSupported)
 	}
 	fd, err := openFile(f.path, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
