@@ -34,6 +34,9 @@
 // make it. What a call left in memory can be compared ([Program.Expect]), which is how the child sees that what it opened
 // as /proc is a procfs.
 //
+// A descriptor of the child's, such as a terminal that only exists in the container, goes to the parent by
+// [Program.Send].
+//
 // # What to watch
 //
 //   - Descriptors. The fork copies all that the parent has, also those that another goroutine is about to mark

@@ -30,12 +30,12 @@ func (p *Program) Start(o Options) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	// SEQPACKET: a record is one message, and comes whole.
 	defer p.closeLate()
 	lowest, err := p.openLate(m)
 	if err != nil {
 		return nil, err
 	}
+	// SEQPACKET: a record is one message, and comes whole.
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
