@@ -2,192 +2,22 @@ package container
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"tandem/container/child"
-	"tandem/internal/plan"
 	"tandem/internal/testenv"
 )
-
-func TestMain(m *testing.M) {
-	if request := os.Getenv(runVariable); request != "" {
-		os.Exit(runRequested(request))
-	}
-	testenv.MainHostWide(m)
-}
-
-// needContainers is for tests that make containers.
-func needContainers(t *testing.T) {
-	t.Helper()
-	testenv.Need(t, testenv.Root, testenv.MountNS, testenv.Busybox)
-}
-
-// busyboxRoot is a root file system with busybox and nothing else.
-func busyboxRoot(t *testing.T) string {
-	t.Helper()
-	root := filepath.Join(t.TempDir(), "rootfs")
-	for _, dir := range []string{"bin", "proc", "sys", "dev", "tmp", "etc"} {
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(busybox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), text, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"sh", "cat", "ls", "id", "sleep", "true", "hostname", "mount", "ps", "kill", "stat", "test", "echo", "dd", "grep", "ip", "touch", "env", "pwd", "tty", "readlink"} {
-		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(root, "etc/passwd"), []byte("root:x:0:0::/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return root
-}
-
-var allCapabilities = []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_SETUID", "CAP_SETGID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_MKNOD"}
-
-// testConfig is a configuration such as `tandem-oci spec` writes.
-func testConfig(root string, args ...string) *specs.Spec {
-	return &specs.Spec{
-		Version:  specs.Version,
-		Root:     &specs.Root{Path: root},
-		Hostname: "box",
-		Process: &specs.Process{
-			Args: args, Cwd: "/", Env: []string{"PATH=/bin"}, NoNewPrivileges: true,
-			Capabilities: &specs.LinuxCapabilities{Bounding: allCapabilities, Effective: allCapabilities, Permitted: allCapabilities},
-		},
-		Mounts: []specs.Mount{
-			{Destination: "/proc", Type: "proc", Source: "proc"},
-			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
-			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
-			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
-		},
-		Linux: &specs.Linux{
-			Namespaces: []specs.LinuxNamespace{
-				{Type: specs.PIDNamespace},
-				{Type: specs.NetworkNamespace},
-				{Type: specs.IPCNamespace},
-				{Type: specs.UTSNamespace},
-				{Type: specs.MountNamespace},
-				{Type: specs.CgroupNamespace},
-			},
-			MaskedPaths:   []string{"/proc/kcore", "/sys/firmware"},
-			ReadonlyPaths: []string{"/proc/sys"},
-		},
-	}
-}
-
-// bench is a test's engine, with what its containers write.
-type bench struct {
-	*Engine
-	t    *testing.T
-	root string
-	n    int
-}
-
-func newBench(t *testing.T) *bench {
-	t.Helper()
-	needContainers(t)
-	return &bench{Engine: &Engine{Root: filepath.Join(t.TempDir(), "state")}, t: t, root: busyboxRoot(t)}
-}
-
-// spec is a container that runs a shell script.
-func (b *bench) spec(script string) *Spec {
-	b.n++
-	id := fmt.Sprintf("tandem-test-%d-%d", os.Getpid(), b.n)
-	c := testConfig(b.root, "sh", "-c", script)
-	c.Linux.CgroupsPath = "/" + id
-	return &Spec{ID: id, Bundle: b.t.TempDir(), Config: c}
-}
-
-// run runs it to its end, and gives its exit status and what it wrote.
-func (b *bench) run(s *Spec) (int, string) {
-	b.t.Helper()
-	r, w, err := os.Pipe()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer r.Close()
-	s.Stdout, s.Stderr = w, w
-	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
-	defer cancel()
-	c, p, err := b.Run(ctx, s)
-	w.Close()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	text, err := io.ReadAll(r)
-	if err != nil {
-		b.t.Error(err)
-	}
-	status, err := p.Wait()
-	if err != nil {
-		b.t.Error(err)
-	}
-	p.Release()
-	if err := c.Delete(b.t.Context(), false); err != nil {
-		b.t.Error(err)
-	}
-	if status.Signaled() {
-		return 128 + int(status.Signal()), string(text)
-	}
-	return status.ExitStatus(), string(text)
-}
-
-// create makes one that is deleted after the test.
-func (b *bench) create(s *Spec) *Container {
-	b.t.Helper()
-	c, err := b.Create(b.t.Context(), s)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() {
-		if err := c.Delete(context.Background(), true); err != nil {
-			b.t.Error(err)
-		}
-		reap(c.state.Init.PID)
-	})
-	return c
-}
-
-// reap takes the place of the shim, whose child a container is.
-func reap(pid int) {
-	var status unix.WaitStatus
-	_, _ = unix.Wait4(pid, &status, 0, nil)
-}
-
-func (b *bench) status(c *Container) specs.ContainerState {
-	b.t.Helper()
-	s, err := c.State()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return s.Status
-}
 
 func TestRun(t *testing.T) {
 	b := newBench(t)
@@ -406,192 +236,13 @@ func TestHooks(t *testing.T) {
 	}
 }
 
-func TestHookFails(t *testing.T) {
-	b := newBench(t)
-	one := 1
-	for name, hook := range map[string]specs.Hook{
-		"it said: no":         {Path: "/bin/sh", Args: []string{"sh", "-c", "echo no; exit 3"}},
-		"not done after 1s":   {Path: "/bin/sleep", Args: []string{"sleep", "1000"}, Timeout: &one},
-		"no such file or dir": {Path: "/no/such/hook"},
-	} {
-		s := b.spec("true")
-		s.Config.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{hook}}
-		_, err := b.Create(t.Context(), s)
-		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "hooks.createRuntime[0]") {
-			t.Errorf("error %v, want %q in it", err, name)
-		}
-		b.nothingLeft(s)
-	}
-}
-
 // A container whose hook fails as it is started is stopped.
-func TestStartHookFails(t *testing.T) {
-	b := newBench(t)
-	for name, hooks := range map[string]*specs.Hooks{
-		"startContainer": {StartContainer: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "exit 3"}}}},
-		"poststart":      {Poststart: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "exit 3"}}}},
-	} {
-		s := b.spec("exec sleep 1000")
-		s.Config.Version = "1.3.0"
-		s.Config.Hooks = hooks
-		c := b.create(s)
-		if err := c.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "hooks."+name+"[0]: /bin/sh: exit status 3") {
-			t.Errorf("start: %v, want %s's failure", err, name)
-		}
-		if got := b.status(c); got != specs.StateStopped {
-			t.Errorf("%s failed: status %s, want stopped", name, got)
-		}
-	}
-}
-
 // nothingLeft looks for what a container that failed may have left.
-func (b *bench) nothingLeft(s *Spec) {
-	b.t.Helper()
-	if entries, err := os.ReadDir(b.Root); err != nil && !errors.Is(err, os.ErrNotExist) || len(entries) > 0 {
-		b.t.Errorf("state: %v, %v", entries, err)
-	}
-	found, err := filepath.Glob("/sys/fs/cgroup/*/" + s.ID)
-	if err != nil || len(found) > 0 {
-		b.t.Errorf("cgroups: %v, %v", found, err)
-	}
-}
-
 // A failure names the step, as the plan counts, and leaves nothing.
-func TestFailures(t *testing.T) {
-	b := newBench(t)
-	for name, test := range map[string]struct {
-		change func(*specs.Spec)
-		want   error
-	}{
-		"command":  {func(c *specs.Spec) { c.Process.Args = []string{"frobnicate"} }, unix.ENOENT},
-		"cgroup":   {func(c *specs.Spec) { c.Linux.CgroupsPath = "a:b:c" }, nil},
-		"mount":    {func(c *specs.Spec) { c.Mounts = append(c.Mounts, specs.Mount{Destination: "/tmp", Type: "frobfs"}) }, unix.ENODEV},
-		"rlimit":   {func(c *specs.Spec) { c.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_FROB"}} }, ErrInvalid},
-		"no root":  {func(c *specs.Spec) { c.Root.Path = "/no/such/root" }, unix.ENOENT},
-		"apparmor": {func(c *specs.Spec) { c.Process.ApparmorProfile = "no-such-profile" }, appArmorError()},
-	} {
-		s := b.spec("true")
-		test.change(s.Config)
-		_, err := b.Create(t.Context(), s)
-		if err == nil || test.want != nil && !errors.Is(err, test.want) {
-			t.Errorf("%s: %v, want %v", name, err, test.want)
-		}
-		if name == "mount" {
-			b.namesStep(err, b.Plan, s)
-			_, _, err := b.Run(t.Context(), s)
-			b.namesStep(err, b.PlanRun, s)
-		}
-		b.nothingLeft(s)
-	}
-}
-
 // namesStep wants the child's failing step in an error, by the number that it has in the plan.
-func (b *bench) namesStep(err error, explain func(*Spec) (*plan.Plan, error), s *Spec) {
-	b.t.Helper()
-	var step *child.StepError
-	if !errors.As(err, &step) {
-		b.t.Fatalf("%v names no step", err)
-	}
-	p, err := explain(s)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if said := numbered(p)[step.Number-1]; said.Op != step.Op || p.Len() != step.Total {
-		b.t.Errorf("error %q names step %d of %d, which is %s of %d", step, step.Number, step.Total, said, p.Len())
-	}
-}
-
 // appArmorError is what a profile gives that nobody has loaded.
-func appArmorError() error {
-	if haveAppArmor() {
-		return unix.ENOENT
-	}
-	return ErrNotSupported
-}
-
-func numbered(p *plan.Plan) []plan.Step {
-	var all []plan.Step
-	for _, phase := range p.Phases {
-		all = append(all, phase.Steps...)
-	}
-	return all
-}
-
-var errStop = errors.New("stopped by the test")
-
 // Whichever of the parent's steps is the last that is taken, what the ones before it made is gone afterwards.
-func TestUndoneAtEveryStep(t *testing.T) {
-	b := newBench(t)
-	p, err := b.Plan(b.spec("true"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for last := range p.Len() {
-		s := b.spec("true")
-		ctx, cancel := context.WithCancelCause(t.Context())
-		n := 0
-		s.Observe = func(*plan.Step) {
-			if n == last {
-				cancel(errStop)
-			}
-			n++
-		}
-		_, err := b.Create(ctx, s)
-		cancel(nil)
-		if err == nil {
-			c, loadErr := b.Load(s.ID)
-			if loadErr != nil {
-				t.Fatal(loadErr)
-			}
-			if last != p.Len()-1 {
-				t.Errorf("stopped at step %d of %d: no error", last+1, p.Len())
-			}
-			if err := c.Delete(t.Context(), true); err != nil {
-				t.Error(err)
-			}
-			reap(c.state.Init.PID)
-		} else if !errors.Is(err, errStop) {
-			t.Errorf("stopped at step %d: %v", last+1, err)
-		}
-		b.nothingLeft(s)
-	}
-}
-
 // Of many who make a container of one ID, one does.
-func TestSameIDAtTheSameTime(t *testing.T) {
-	b := newBench(t)
-	s := b.spec("true")
-	var made sync.Map
-	var all sync.WaitGroup
-	for i := range 8 {
-		all.Go(func() {
-			mine := *s
-			mine.Config = testConfig(b.root, "true")
-			mine.Config.Linux.CgroupsPath = s.Config.Linux.CgroupsPath
-			c, err := b.Create(t.Context(), &mine)
-			if err == nil {
-				made.Store(i, c)
-			} else if !errors.Is(err, ErrExists) {
-				t.Error(err)
-			}
-		})
-	}
-	all.Wait()
-	n := 0
-	made.Range(func(_, v any) bool {
-		n++
-		c := v.(*Container)
-		if err := c.Delete(t.Context(), true); err != nil {
-			t.Error(err)
-		}
-		reap(c.state.Init.PID)
-		return true
-	})
-	if n != 1 {
-		t.Errorf("%d containers of one ID", n)
-	}
-}
-
 func TestUserNamespace(t *testing.T) {
 	testenv.Need(t, testenv.UserNS)
 	b := newBench(t)
@@ -697,44 +348,6 @@ func TestStateIsSpec(t *testing.T) {
 }
 
 // A maker that is killed before any of its steps leaves nothing that Collect does not find: whatever it had made.
-func TestMakerKilledAtEveryStep(t *testing.T) {
-	b := newBench(t)
-	p, err := b.Plan(b.spec("true"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for last := range p.Len() {
-		if numbered(p)[last].Do == nil {
-			continue // the child's own
-		}
-		s := b.spec("true")
-		text, err := json.Marshal(runRequest{State: b.Root, ID: s.ID, Bundle: s.Bundle, Config: s.Config, KillAt: last + 1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command(self)
-		cmd.Env = append(os.Environ(), runVariable+"="+string(text))
-		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(err.Error(), "killed") {
-			t.Fatalf("killed at step %d: %v, %s", last+1, err, out)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		if _, err := b.Collect(ctx); err != nil {
-			t.Errorf("killed at step %d: Collect: %v", last+1, err)
-		}
-		if c, err := b.Load(s.ID); err == nil { // it was complete
-			if err := c.Delete(ctx, true); err != nil {
-				t.Errorf("killed at step %d: Delete: %v", last+1, err)
-			}
-		}
-		cancel()
-		b.nothingLeft(s)
-	}
-}
-
 // A process that is started in a container hides what it is a copy of before anybody in there can see it (CVE-2016-9962).
 func TestExecHidesBeforeItJoins(t *testing.T) {
 	b := newBench(t)
