@@ -59,11 +59,13 @@ var countdown = []byte{
 
 const (
 	countdownInstructions = 2*0x8000 + 2
-	countdownCeiling      = 2 * time.Second // of a KVM that is slower than any seen
+	countdownPatience     = time.Second // of wall time, for a machine that is busy with something else
+	countdownFewest       = 3           // runs, however slow: the first faults the guest's pages in
 )
 
-// kernelModeRate runs countdown as a guest, twice since the first run faults its pages in, and returns the
-// instructions a second of the second.
+// kernelModeRate runs countdown as a guest until one run is fast enough for Linux, or patience ends, and returns the
+// instructions a second of the best. A run lasts about a millisecond where Linux can be run at all, so one that
+// another process interrupted says nothing, and a lab has no clock that would leave such time out.
 func kernelModeRate() (float64, error) {
 	kvm, err := openKVM()
 	if err != nil {
@@ -78,14 +80,13 @@ func kernelModeRate() (float64, error) {
 
 	runtime.LockOSThread() // KVM wants every KVM_RUN from one thread
 	defer runtime.UnlockOSThread()
-	var took time.Duration
-	for range 2 {
-		if took, err = guest.run(); err != nil {
+	best, start := 0.0, time.Now()
+	for n := 0; best < linuxRate && (n < countdownFewest || time.Since(start) < countdownPatience); n++ {
+		took, err := guest.run()
+		if err != nil {
 			return 0, err
 		}
-		if took > countdownCeiling {
-			break
-		}
+		best = max(best, countdownInstructions/took.Seconds())
 	}
-	return countdownInstructions / took.Seconds(), nil
+	return best, nil
 }

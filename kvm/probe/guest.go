@@ -175,6 +175,19 @@ func (g *guest) rate(m mode, slices int, long time.Duration) (float64, error) {
 	return best, nil
 }
 
+// rateOrEnough is rate, quickly: it stops at the first slice that shows enough,
+// and goes on to a second, longer look before it says that there is less. Of the
+// time that a host above this one spends elsewhere no clock here knows.
+func (g *guest) rateOrEnough(m mode, enough float64) (float64, error) {
+	best, err := g.rate(m, quickSlices, quickSlice)
+	for n := 0; err == nil && best < enough && n < doubtSlices; n++ {
+		var r float64
+		r, err = g.rate(m, 1, doubtSlice)
+		best = max(best, r)
+	}
+	return best, err
+}
+
 // slice runs the loop for about as long as it is told to, or longer where that
 // says nothing yet.
 func (g *guest) slice(long time.Duration) (float64, error) {

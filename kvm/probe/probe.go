@@ -16,6 +16,7 @@ import (
 // apart.
 const (
 	quickSlices, quickSlice = 3, 1 * time.Millisecond
+	doubtSlices, doubtSlice = 60, 5 * time.Millisecond // before a KVM is called too slow
 	fullSlices, fullSlice   = 6, 5 * time.Millisecond
 )
 
@@ -28,7 +29,7 @@ type Verdict struct {
 
 // Quick tells whether this host's KVM can run Linux. It never fails: a KVM
 // that cannot be used cannot run Linux. It takes the time to make a VM and
-// some milliseconds more.
+// some milliseconds more; some hundred where the answer is that it is too slow.
 func Quick() Verdict {
 	var v Verdict
 	v.Because = func() string {
@@ -42,7 +43,7 @@ func Quick() Verdict {
 			return describe(err)
 		}
 		defer g.close()
-		if v.Rate, err = g.rate(kernelMode, quickSlices, quickSlice); err != nil {
+		if v.Rate, err = g.rateOrEnough(kernelMode, MinLinuxRate); err != nil {
 			return describe(err)
 		}
 		return reasonAgainst(true, "", v.Rate, nil)
