@@ -80,8 +80,7 @@ func (g *global) accompany(p *container.Process, t *terminal, pidfdSocket string
 			return 0, err
 		}
 	}
-	stop := forwardSignals(p.Signal, t.resize)
-	defer stop()
+	forwardSignals(p.Signal, t.resize)
 	t.relay()
 	return p.Wait()
 }

@@ -1,22 +1,19 @@
 package main
 
 import (
-	"os"
-	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/signals"
 )
 
-// forwardSignals passes on what this process is sent, until stop is called. What the process may be asked for by means
-// of the terminal's size is resize's.
-func forwardSignals(send func(syscall.Signal) error, resize func()) (stop func()) {
-	received := make(chan os.Signal, 64)
-	signal.Notify(received)
-	done := make(chan struct{})
+// forwardSignals passes on what this process is sent, until it ends. What the process may be asked for by means of the
+// terminal's size is resize's.
+func forwardSignals(send func(syscall.Signal) error, resize func()) {
+	caught := signals.Catch()
 	go func() {
-		defer close(done)
-		for s := range received {
+		for s := range caught {
 			switch s := s.(syscall.Signal); s {
 			case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG: // the last is how Go's scheduler interrupts a thread
 			case unix.SIGWINCH:
@@ -26,9 +23,4 @@ func forwardSignals(send func(syscall.Signal) error, resize func()) (stop func()
 			}
 		}
 	}()
-	return func() {
-		signal.Stop(received)
-		close(received)
-		<-done
-	}
 }

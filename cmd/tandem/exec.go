@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/cmd/tandem/internal/box"
+	"tandem/internal/signals"
 )
 
 func newExecCommand() *cobra.Command {
@@ -69,21 +70,18 @@ func execInBox(cmd *cobra.Command, r *box.Record, o box.ExecOptions, interactive
 			streams.Stdin = asFile(cmd.InOrStdin())
 		}
 	}
-	signals := catchSignals()
+	caught := signals.Catch()
 	p, err := r.Exec(context.WithoutCancel(cmd.Context()), o, streams)
 	if err != nil {
-		signals.drop()
 		t.close()
 		return err
 	}
 	defer p.Release()
 	if detach {
-		signals.drop()
 		return nil
 	}
-	signals.pass(p, t)
+	passSignals(caught, p, t)
 	status, err := p.Wait()
-	signals.stop()
 	t.close()
 	if err != nil {
 		return err

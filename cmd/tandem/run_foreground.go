@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -13,6 +12,7 @@ import (
 
 	"tandem/cmd/tandem/internal/box"
 	"tandem/container"
+	"tandem/internal/signals"
 )
 
 // runForeground runs a box with this process as its keeper.
@@ -34,21 +34,19 @@ func runForeground(cmd *cobra.Command, f *runFlags, r *box.Record) error {
 	// From here on signals are the command's: it may be at work before this process has heard that it is. SIGPIPE is among
 	// them: who reads what this process says may go away, which must not end it with a container half made.
 	ctx := context.WithoutCancel(cmd.Context())
-	signals := catchSignals()
+	caught := signals.Catch()
 	trace := &stepTrace{w: cmd.ErrOrStderr()}
 	if f.trace {
 		streams.Observe = trace.step
 	}
 	p, err := r.Start(ctx, streams)
 	if err != nil {
-		signals.drop()
 		t.close()
 		return errors.Join(err, r.Discard())
 	}
 	trace.end()
-	signals.pass(p, t)
+	passSignals(caught, p, t)
 	exit, err := r.Keep(ctx, p)
-	signals.stop()
 	t.close()
 	switch {
 	case err != nil:
@@ -78,25 +76,11 @@ func warnTo(cmd *cobra.Command) func(string, ...any) {
 // gets none that it has no handler for, see pid_namespaces(7).
 const boxPatience = 2
 
-// boxSignals are what this process is sent, from the moment that they are caught.
-type boxSignals struct {
-	received chan os.Signal
-	done     chan struct{}
-}
-
-// catchSignals is called before a command is started: what comes while it is started is kept for it.
-func catchSignals() *boxSignals {
-	s := &boxSignals{received: make(chan os.Signal, 64), done: make(chan struct{})}
-	signal.Notify(s.received)
-	return s
-}
-
-// pass hands them to the command, until stop is called.
-func (b *boxSignals) pass(p *container.Process, t *boxTerminal) {
+// passSignals hands what this process is sent to the command, until this process ends.
+func passSignals(caught <-chan os.Signal, p *container.Process, t *boxTerminal) {
 	go func() {
-		defer close(b.done)
 		asked := 0
-		for s := range b.received {
+		for s := range caught {
 			switch s := s.(syscall.Signal); s {
 			case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG, unix.SIGTTIN, unix.SIGTTOU: // SIGURG is how Go's scheduler interrupts a thread
 			case unix.SIGWINCH:
@@ -111,16 +95,4 @@ func (b *boxSignals) pass(p *container.Process, t *boxTerminal) {
 			}
 		}
 	}()
-}
-
-// stop is called after pass.
-func (b *boxSignals) stop() {
-	b.drop()
-	<-b.done
-}
-
-// drop is called in the place of pass.
-func (b *boxSignals) drop() {
-	signal.Stop(b.received)
-	close(b.received)
 }

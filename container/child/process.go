@@ -180,13 +180,18 @@ func (p *Process) PIDFD() *os.File { return p.pidFD }
 // Status is the parent's end of the connection. Closing it while the child stands at a sync ends the child.
 func (p *Process) Status() *os.File { return p.status }
 
-// Signal sends the child a signal. One that has ended is os.ErrProcessDone.
+// Signal sends the child a signal. One that has ended, or was closed, is os.ErrProcessDone. Once the program has come to
+// its end any goroutine may call it, also while another one closes the Process.
 func (p *Process) Signal(s syscall.Signal) error {
-	err := unix.PidfdSendSignal(int(p.pidFD.Fd()), s, nil, 0)
-	if errors.Is(err, unix.ESRCH) {
+	conn, err := p.pidFD.SyscallConn()
+	if err != nil {
+		return err
+	}
+	controlErr := conn.Control(func(fd uintptr) { err = unix.PidfdSendSignal(int(fd), s, nil, 0) })
+	if errors.Is(err, unix.ESRCH) || errors.Is(controlErr, os.ErrClosed) {
 		return os.ErrProcessDone
 	}
-	return os.NewSyscallError("pidfd_send_signal", err)
+	return errors.Join(controlErr, os.NewSyscallError("pidfd_send_signal", err))
 }
 
 // Kill ends the child, if it has not ended yet, and reaps it.
