@@ -13,7 +13,8 @@ import (
 func boxVerbs() []*cobra.Command {
 	return []*cobra.Command{
 		newRunCommand(), newPsCommand(), newLogsCommand(), newExecCommand(), newStopCommand(), newKillCommand(), newPauseCommand(),
-		newUnpauseCommand(), newWaitCommand(), newInspectCommand(), newRmCommand(), newSystemCommand(), newKeepBoxCommand(),
+		newUnpauseCommand(), newWaitCommand(), newInspectCommand(), newRmCommand(), newStatsCommand(), newTopCommand(),
+		newSystemCommand(), newKeepBoxCommand(),
 	}
 }
 

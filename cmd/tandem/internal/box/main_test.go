@@ -21,6 +21,7 @@ func TestMain(m *testing.M) { testenv.MainHostWide(m) }
 // applets are busybox's that the tests use.
 var applets = []string{
 	"sh", "cat", "echo", "id", "ls", "sleep", "true", "hostname", "pwd", "touch", "env", "stty", "grep", "df", "dd", "tail", "nc", "wget", "ip", "mkdir",
+	"ln", "mv", "rm", "mknod", "mkfifo", "stat", "readlink", "chmod", "chown", "setsid", "tr", "wc", "kill", "head", "mount", "yes",
 }
 
 // bench is a test's home of boxes, with a root file system of busybox.
