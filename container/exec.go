@@ -74,7 +74,15 @@ func (c *Container) execProcess(s *ExecSpec) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &identity{Process: s.Process, caps: caps, env: withHome(s.Process, []string{fmt.Sprintf("/proc/%d/root", c.state.Init.PID)}), setIDs: true, linux: l}
+	process := *s.Process
+	if process.ExecCPUAffinity == nil && s.path == "" {
+		process.ExecCPUAffinity = config.Process.ExecCPUAffinity
+	}
+	cpus, err := parseAffinity(process.ExecCPUAffinity)
+	if err != nil {
+		return nil, err
+	}
+	x := &identity{Process: &process, cpus: cpus, caps: caps, env: withHome(s.Process, []string{fmt.Sprintf("/proc/%d/root", c.state.Init.PID)}), setIDs: true, linux: l}
 	if ns.has(unix.CLONE_NEWUSER) && os.Geteuid() != 0 {
 		x.setIDs = len(s.Process.User.AdditionalGids) > 0
 	}
@@ -87,14 +95,11 @@ func (c *Container) execProcess(s *ExecSpec) (*identity, error) {
 }
 
 func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *identity, pidFD *os.File) error {
-	g, err := c.Cgroup()
-	if err != nil {
+	x.cpus.startOn(p, x.ExecCPUAffinity)
+	if err := c.joinExec(p, s); err != nil {
 		return err
 	}
-	if s.Cgroup != "" {
-		return fmt.Errorf("%w: a cgroup %q below the container's", ErrNotSupported, s.Cgroup)
-	}
-	joinCgroup(p, g, false) // a group that is full takes one who joins it, and none who is born in it
+	x.cpus.goOn(p, x.ExecCPUAffinity)
 	config, err := c.Config()
 	if err != nil {
 		return err
@@ -105,9 +110,6 @@ func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *identity, pidFD 
 	}
 	if s.Process.OOMScoreAdj != nil {
 		p.Sync(syncBorn, "the OOM score")
-	}
-	if s.Process.ExecCPUAffinity != nil {
-		return fmt.Errorf("process.execCPUAffinity: %w", ErrNotSupported)
 	}
 	joinAll(p, pidFD, ns.own())
 	if !ns.has(unix.CLONE_NEWNS) {
@@ -192,7 +194,8 @@ func (c *Container) runInside(ctx context.Context, hook specs.Hook) error {
 		return err
 	}
 	own := *config.Process
-	own.Args, own.Env, own.Terminal, own.OOMScoreAdj = hookArgs(hook), hook.Env, false, nil
+	own.Args, own.Env, own.Terminal = hookArgs(hook), hook.Env, false
+	own.OOMScoreAdj, own.ExecCPUAffinity = nil, nil
 	state := c.state.specState(specs.StateCreated, c.state.Init.PID)
 	return attendHook(ctx, hook, state, func(ctx context.Context, stdin *os.File) (*child.Process, error) {
 		p, err := c.exec(ctx, &ExecSpec{Process: &own, Stdin: stdin, path: hook.Path})

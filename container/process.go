@@ -19,6 +19,7 @@ import (
 type identity struct {
 	*specs.Process
 	caps    capabilities
+	cpus    affinity // of a process that is started in a container that runs
 	filter  *seccomp.Filter
 	env     []string
 	setIDs  bool   // whether setgroups(2) is possible

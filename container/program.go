@@ -51,8 +51,7 @@ func joinCgroup(p *child.Program, g *cgroup.Group, born bool) {
 	}
 	p.Phase("join the cgroup")
 	for _, path := range g.JoinFiles(born) {
-		file := p.Late("fd", path, func() (*os.File, error) { return os.OpenFile(path, os.O_WRONLY, 0) })
-		p.Call("write", unix.SYS_WRITE, path, "0 is the writer itself", file, p.Bytes("data", []byte("0"), `"0"`), child.Int("size", 1))
+		joinFile(p, path, "0 is the writer itself", openJoin(path))
 	}
 }
 

@@ -58,9 +58,10 @@ type ExecSpec struct {
 	Console       func(master *os.File) error
 	PreserveFDs   int
 	PIDFile       string
-	// Cgroup is a group below the container's, by its path.
-	Cgroup string
-	path   string // of the command's file, if it is not its first argument
+	// Cgroups are the groups below the container's that the process is put into, by their paths: one for the key "", or one
+	// for each controller of version 1 that is named. They have to be there. None is the container's own group.
+	Cgroups map[string]string
+	path    string // of the command's file, if it is not its first argument
 
 	// IgnorePaused starts it in a container that is paused, where it waits.
 	IgnorePaused bool

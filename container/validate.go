@@ -85,7 +85,8 @@ func checkProcess(p *specs.Process) error {
 	if a := p.OOMScoreAdj; a != nil && (*a < -1000 || *a > 1000) {
 		return invalid("process.oomScoreAdj %d, possible are -1000 to 1000", *a)
 	}
-	return nil
+	_, err := parseAffinity(p.ExecCPUAffinity)
+	return err
 }
 
 func checkHooks(h *specs.Hooks) error {

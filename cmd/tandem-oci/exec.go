@@ -68,7 +68,7 @@ func (f *execFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.noNewPrivs, "no-new-privs", false, "let no program give it rights (set-uid and the like)")
 	flags.StringArrayVarP(&f.caps, "cap", "c", nil, "add the capability `CAP`")
 	flags.IntVar(&f.preserveFDs, "preserve-fds", 0, "pass on `N` descriptors, from 3 on (behind those of LISTEN_FDS)")
-	flags.StringArrayVar(&f.cgroups, "cgroup", nil, "run it in the cgroup `PATH` below the container's")
+	flags.StringArrayVar(&f.cgroups, "cgroup", nil, "run it in the cgroup `[CONTROLLER:]PATH` below the container's")
 	flags.BoolVar(&f.ignorePaused, "ignore-paused", false, "start it in a container that is paused: it waits")
 }
 
@@ -129,13 +129,13 @@ func (f *execFlags) spec(config *specs.Spec, command []string) (*container.ExecS
 		return nil, err
 	}
 	fds.announce(p)
-	cgroup, err := subCgroup(f.cgroups)
+	cgroups, err := subCgroups(f.cgroups)
 	if err != nil {
 		return nil, err
 	}
 	return &container.ExecSpec{
 		Process: p, ConsoleSocket: f.consoleSocket, PreserveFDs: fds.total, PIDFile: f.pidFile,
-		Cgroup: cgroup, IgnorePaused: f.ignorePaused,
+		Cgroups: cgroups, IgnorePaused: f.ignorePaused,
 	}, nil
 }
 

@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-
-	"tandem/container"
 )
 
 // parseUser reads UID[:GID], both numbers, as names are the business of whoever knows the image. Without a GID the
@@ -63,19 +61,27 @@ func withCapabilities(caps *specs.LinuxCapabilities, add []string) *specs.LinuxC
 	return &with
 }
 
-// subCgroup reads --cgroup. runc lets each controller of version 1 have a path of its own, as CONTROLLER:PATH.
-func subCgroup(flags []string) (string, error) {
-	path := ""
+// subCgroups reads --cgroup as runc does: one PATH, or CONTROLLER[,CONTROLLER...]:PATH for each hierarchy of version 1.
+func subCgroups(flags []string) (map[string]string, error) {
+	paths := make(map[string]string)
 	for _, flag := range flags {
-		rest := flag
-		if _, after, ok := strings.Cut(flag, ":"); ok {
-			rest = after
+		controllers, path, named := strings.Cut(flag, ":")
+		if !named {
+			if len(flags) > 1 {
+				return nil, fmt.Errorf("--cgroup %q: want CONTROLLER:PATH, as there are several", flag)
+			}
+			return map[string]string{"": flag}, nil
 		}
-		if path != "" && rest != path {
-			return "", fmt.Errorf("--cgroup %q and %q: %w: the process is in one group, by one path",
-				path, rest, container.ErrNotSupported)
+		for controller := range strings.SplitSeq(controllers, ",") {
+			_, twice := paths[controller]
+			switch {
+			case controller == "":
+				return nil, fmt.Errorf("--cgroup %q: a controller's name is empty", flag)
+			case twice:
+				return nil, fmt.Errorf("--cgroup %q: the controller %s has a path already", flag, controller)
+			}
+			paths[controller] = path
 		}
-		path = rest
 	}
-	return path, nil
+	return paths, nil
 }

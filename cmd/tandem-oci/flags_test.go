@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -180,19 +181,23 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-func TestSubCgroup(t *testing.T) {
+func TestSubCgroups(t *testing.T) {
 	for _, test := range []struct {
 		flags []string
-		want  string
-		ok    bool
+		want  map[string]string // nil is an error
 	}{
-		{nil, "", true},
-		{[]string{"a/b"}, "a/b", true},
-		{[]string{"cpu:a", "memory:a"}, "a", true},
-		{[]string{"cpu:a", "memory:b"}, "", false},
+		{nil, map[string]string{}},
+		{[]string{"a/b"}, map[string]string{"": "a/b"}},
+		{[]string{"cpu,cpuacct:a", "memory:b"}, map[string]string{"cpu": "a", "cpuacct": "a", "memory": "b"}},
+		{[]string{"name=systemd:a"}, map[string]string{"name=systemd": "a"}},
+		{[]string{"cpu:a", "b"}, nil},
+		{[]string{"a", "b"}, nil},
+		{[]string{"cpu:a", "cpu:b"}, nil},
+		{[]string{"cpu,:a"}, nil},
+		{[]string{":a"}, nil},
 	} {
-		if got, err := subCgroup(test.flags); got != test.want || (err == nil) != test.ok {
-			t.Errorf("subCgroup(%q) = %q, %v", test.flags, got, err)
+		if got, err := subCgroups(test.flags); !maps.Equal(got, test.want) || (err == nil) != (test.want != nil) {
+			t.Errorf("subCgroups(%q) = %q, %v", test.flags, got, err)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func ParsePath(cgroupsPath, id string) (Path, error) {
 		return Path{}, unsupported(pathField, fmt.Sprintf("%q", cgroupsPath),
 			"a path of the systemd driver (slice:prefix:name); use the cgroupfs driver and a path such as /%s", id)
 	}
-	if err := checkComponents(cgroupsPath); err != nil {
+	if err := checkComponents(pathField, cgroupsPath); err != nil {
 		return Path{}, err
 	}
 	p := Path{clean: path.Clean("/" + cgroupsPath), relative: cgroupsPath[0] != '/'}
@@ -49,10 +49,10 @@ func isSystemdPath(p string) bool {
 	return strings.Count(p, ":") == 2 && !strings.Contains(p, "/")
 }
 
-func checkComponents(p string) error {
+func checkComponents(field, p string) error {
 	for name := range strings.SplitSeq(p, "/") {
 		if err := checkName(name); err != nil {
-			return &FieldError{pathField, fmt.Sprintf("%q", p), err}
+			return &FieldError{field, fmt.Sprintf("%q", p), err}
 		}
 	}
 	return nil

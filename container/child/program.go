@@ -269,6 +269,29 @@ func (p *Program) Phases() []plan.Phase {
 	return phases
 }
 
+// Leg is a stretch of a program, up to a sync or to the program's end.
+type Leg struct {
+	Steps int    // that are printed, the sync among them
+	Sync  string // its name; empty in the last leg
+}
+
+// Legs is what Phases is, in short: for who only has to meet the child at its syncs.
+func (p *Program) Legs() []Leg {
+	var legs []Leg
+	var leg Leg
+	for _, c := range p.calls {
+		if c.quiet {
+			continue
+		}
+		leg.Steps++
+		if c.op == opSync {
+			leg.Sync = c.object
+			legs, leg = append(legs, leg), Leg{}
+		}
+	}
+	return append(legs, leg)
+}
+
 // onlyIfNeeded ends the reason of a step that a program may pass over.
 const onlyIfNeeded = "(only if needed)"
 
