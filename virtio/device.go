@@ -80,6 +80,27 @@ type QueueResetter interface {
 	StartQueue(queue int, q Queue) error
 }
 
+// A RingServer serves queues in a device's place: the kernel's vhost, or another
+// process over vhost-user. A device that has one passes on what its transport tells
+// it (a device all of whose queues are served elsewhere is a RingServer itself), and
+// may keep queues to serve by itself, such as one for control.
+//
+// It gets from each Queue all that it needs: where the rings are (Config), Kick to
+// wait on, and Config().Interrupt to call with. While it serves, nobody else may use
+// the Queue.
+type RingServer interface {
+	// Features is what the server can do, of the device's own bits and the ring's.
+	Features() uint64
+	// Activate begins to serve those of the queues that are not nil. Of the
+	// features, it looks at those that it offered.
+	Activate(a *Activation) error
+	// Reset ends that. When it returns, nothing is in flight.
+	Reset()
+	// StopQueue and StartQueue do the same for one queue, as in QueueResetter.
+	StopQueue(queue int)
+	StartQueue(queue int, q Queue) error
+}
+
 // A Notified device handles kicks in the thread of the vCPU that made them when the
 // transport was asked to (data path "exit"): the transport calls Notify in place of
 // signalling Queue.Kick. Notify may be called from several vCPU threads at once,

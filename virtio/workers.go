@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"tandem/virtio/memory"
 	"tandem/virtio/queue"
 )
 
@@ -144,10 +145,26 @@ func (k *worker) run() {
 
 // drain serves up to limit chains and tells whether there may be more. When it says
 // that there are none, the next chain comes with a kick. Called with busy held.
+//
+// Guest memory that belongs to another process (vhost-user) may have nothing behind
+// it any more: the queue is broken then, and the process lives on.
 func (k *worker) drain(kicked bool, limit int) (more bool) {
 	if k.dead() {
 		return false
 	}
+	if err := memory.Guard(func() { more = k.serveChains(kicked, limit) }); err != nil {
+		k.fail(err)
+		return false
+	}
+	return more
+}
+
+func (k *worker) fail(err error) {
+	k.life.failed.Store(true)
+	k.life.fail(err)
+}
+
+func (k *worker) serveChains(kicked bool, limit int) (more bool) {
 	if kicked {
 		k.queue.Kicked()
 	}
@@ -155,8 +172,7 @@ func (k *worker) drain(kicked bool, limit int) (more bool) {
 	for ; limit > 0; limit-- {
 		ok, err := k.one()
 		if err != nil {
-			k.life.failed.Store(true)
-			k.life.fail(err)
+			k.fail(err)
 			return false
 		}
 		if k.dead() {

@@ -37,14 +37,33 @@ type Config struct {
 	Used  uint64 // of the used ring (the "device area")
 
 	// Start is the index at which both rings begin: 0 for a queue that the driver
-	// just made, else what Next returned when it was last served.
+	// just made, else what Next returned when it was last served, or what UsedIndex
+	// reads if whoever served it cannot be asked any more.
 	Start uint16
+	// Resume holds the heads of chains that were popped by one who served the queue
+	// before and who did not live to push them, as their Tracker has them. Pop gives
+	// them first, in this order, as the chains from Start on.
+	Resume []uint16
 
 	Indirect bool // VIRTIO_F_INDIRECT_DESC was agreed upon
 	EventIdx bool // VIRTIO_F_EVENT_IDX was agreed upon
 
 	Interrupt Interrupt // what calls the driver
 	Observer  Observer  // what is told of each step; nil for nobody
+	Tracker   Tracker   // what remembers the chains in flight; nil for nobody
+}
+
+// Tracker remembers, outside of this process, which chains were popped and not yet
+// given back, for the one who serves the queue next (vhost-user's in-flight area).
+// Each call comes before the step that it announces can be seen by others, but for
+// Published, which comes right after.
+type Tracker interface {
+	// Popped: the chain is in flight from here on.
+	Popped(head uint16)
+	// Pushed: it will be seen in the used ring with the next Published.
+	Pushed(head uint16)
+	// Published: the driver sees the used index, and all chains pushed so far.
+	Published(used uint16)
 }
 
 // Interrupt calls the driver: used buffers are there.
@@ -89,6 +108,9 @@ func (c *Config) find(mem *memory.Space) (areas, error) {
 			return areas{}, c.refuse("%s %#x: not aligned to %d", t.name, t.gpa, t.align)
 		}
 		*t.area = area
+	}
+	if len(c.Resume) > int(c.Size) {
+		return areas{}, c.refuse("%d chains to resume: more than the queue's %d", len(c.Resume), c.Size)
 	}
 	return a, nil
 }

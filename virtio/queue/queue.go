@@ -34,9 +34,10 @@ type Queue struct {
 	pushed    uint16 // the slot of the used ring that Push fills next
 	published uint16 // the used index that the driver can see
 
-	kicksOff bool    // DisableKicks is in force
-	broken   error   // what Pop failed with: for good
-	trail    []Event // what Publish has to tell the observer of
+	resume   []uint16 // Config.Resume, until they were all pushed
+	kicksOff bool     // DisableKicks is in force
+	broken   error    // what Pop failed with: for good
+	trail    []Event  // what Publish has to tell the observer of
 }
 
 // New checks where a driver put its queue and makes the device's side of it.
@@ -46,7 +47,7 @@ func New(mem *memory.Space, cfg Config) (*Queue, error) {
 		return nil, err
 	}
 	n := int(cfg.Size)
-	return &Queue{
+	q := &Queue{
 		cfg:   cfg,
 		mem:   mem,
 		size:  cfg.Size,
@@ -59,11 +60,15 @@ func New(mem *memory.Space, cfg Config) (*Queue, error) {
 		usedIdx:    atomic16.At(a.used, ringIdx),
 		availEvent: atomic16.At(a.used, ringSlots+n*usedSlot),
 
-		seen:      cfg.Start,
+		seen:      cfg.Start + uint16(len(cfg.Resume)),
 		next:      cfg.Start,
 		pushed:    cfg.Start,
 		published: cfg.Start,
-	}, nil
+		resume:    cfg.Resume,
+	}
+	// One who died while serving the queue may have left them off.
+	q.kicksOff = atomic16.Load(q.usedFlags)&usedNoNotify != 0
+	return q, nil
 }
 
 // Config is what the queue was made from.
@@ -72,6 +77,10 @@ func (q *Queue) Config() Config { return q.cfg }
 // Next is the available index of the chain that Pop takes next: where somebody else
 // would go on serving the queue, if nothing is in flight.
 func (q *Queue) Next() uint16 { return q.next }
+
+// UsedIndex reads the used index out of guest memory: how far whoever serves the
+// queue elsewhere has come.
+func (q *Queue) UsedIndex() uint16 { return atomic16.Load(q.usedIdx) }
 
 // InFlight is how many chains were popped and not yet pushed.
 func (q *Queue) InFlight() uint16 { return q.next - q.pushed }
@@ -90,10 +99,12 @@ func (q *Queue) Pop(c *Chain) (bool, error) {
 			return false, nil
 		}
 	}
-	slot := int(q.next & (q.size - 1))
-	c.reset(binary.LittleEndian.Uint16(q.avail[ringSlots+slot*availSlot:]), q.next)
+	c.reset(q.head(), q.next)
 	if err := q.walk(c); err != nil {
 		return false, q.fail(err)
+	}
+	if t := q.cfg.Tracker; t != nil {
+		t.Popped(c.Head)
 	}
 	q.next++
 	if o := q.cfg.Observer; o != nil {
@@ -103,6 +114,15 @@ func (q *Queue) Pop(c *Chain) (bool, error) {
 		})
 	}
 	return true, nil
+}
+
+// head is the chain that is next.
+func (q *Queue) head() uint16 {
+	if i := int(q.next - q.cfg.Start); i < len(q.resume) {
+		return q.resume[i]
+	}
+	slot := int(q.next & (q.size - 1))
+	return binary.LittleEndian.Uint16(q.avail[ringSlots+slot*availSlot:])
 }
 
 // look loads the available index. A driver owns at most as many chains as the queue
@@ -146,7 +166,14 @@ func (q *Queue) Push(head uint16, written uint32) {
 			Head: head, Index: q.pushed, Length: uint64(written),
 		})
 	}
+	if t := q.cfg.Tracker; t != nil {
+		t.Pushed(head)
+	}
 	q.pushed++
+	// As many were pushed as were to be resumed: Rewind cannot come back to them.
+	if len(q.resume) > 0 && q.pushed == q.cfg.Start+uint16(len(q.resume)) {
+		q.resume = nil
+	}
 }
 
 // Publish lets the driver see what was pushed, and calls it if it asked for that.
@@ -158,6 +185,9 @@ func (q *Queue) Publish() {
 	old := q.published
 	atomic16.Store(q.usedIdx, q.pushed)
 	q.published = q.pushed
+	if t := q.cfg.Tracker; t != nil {
+		t.Published(q.published)
+	}
 	if o := q.cfg.Observer; o != nil {
 		for _, e := range q.trail {
 			o.Observe(e)

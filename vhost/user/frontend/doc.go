@@ -1,0 +1,2 @@
+// Package frontend is the frontend's end of the vhost-user protocol.
+package frontend
