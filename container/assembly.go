@@ -27,6 +27,7 @@ type assembly struct {
 	engine   *Engine
 	spec     *Spec
 	detached bool // the process waits for Start, which somebody else may call
+	told     bool // somebody reads the plan
 
 	ns      namespaces
 	process *identity
@@ -55,7 +56,7 @@ const (
 )
 
 // assemble works out what has to be done. It changes nothing.
-func (e *Engine) assemble(s *Spec, detached bool) (*assembly, error) {
+func (e *Engine) assemble(s *Spec, detached, told bool) (*assembly, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
@@ -64,7 +65,7 @@ func (e *Engine) assemble(s *Spec, detached bool) (*assembly, error) {
 		with.Config, with.Text = withInit(s.Config, s.Init), nil
 		s = &with
 	}
-	a := &assembly{engine: e, spec: s, detached: detached}
+	a := &assembly{engine: e, spec: s, detached: detached, told: told}
 	warn := s.Warn
 	if warn == nil {
 		warn = func(string, ...any) {}
@@ -259,6 +260,19 @@ func (a *assembly) makePlan(warn func(string, ...any)) {
 		})
 	}
 	p.Add(a.cloneStep())
+	if a.told {
+		a.addChild(p)
+	} else {
+		a.addLegs(p)
+	}
+	if !a.detached {
+		p.Phase("see that it runs")
+		p.Add(plan.Step{Op: "read", Object: "child's socket", Why: "its end is the end of the child's program: the command runs", Do: a.awaitExec})
+	}
+}
+
+// addChild adds each of the child's steps, and where the child waits what the parent does meanwhile.
+func (a *assembly) addChild(p *plan.Plan) {
 	parents := a.parents()
 	for _, phase := range a.program.Phases() {
 		p.Phase("child: " + phase.Name)
@@ -268,20 +282,43 @@ func (a *assembly) makePlan(warn func(string, ...any)) {
 				p.Add(step)
 				continue
 			}
-			step.Do = a.await(step.Object)
-			p.Add(step)
-			for _, theirs := range parents[step.Object] {
-				p.Phase(theirs.Name)
-				p.Add(theirs.Steps...)
-			}
-			p.Add(plan.Step{Op: "write", Object: "child's socket", Why: "let the child go on", Do: func() error { return a.child.Go() }})
+			a.addSync(p, step, parents)
 			p.Phase("child: " + phase.Name)
 		}
 	}
-	if !a.detached {
-		p.Phase("see that it runs")
-		p.Add(plan.Step{Op: "read", Object: "child's socket", Why: "its end is the end of the child's program: the command runs", Do: a.awaitExec})
+}
+
+// addLegs is addChild where nobody reads the plan: it has the same numbers, and the child's steps in a lump.
+func (a *assembly) addLegs(p *plan.Plan) {
+	parents := a.parents()
+	for _, leg := range a.program.Legs() {
+		p.Phase("child")
+		first := p.Len() + 1
+		for i := range leg.Steps {
+			a.numbers = append(a.numbers, first+i)
+		}
+		mine := leg.Steps
+		if leg.Sync != "" {
+			mine--
+		}
+		if mine > 0 {
+			p.Add(plan.Step{Op: "steps of the child", Stands: mine})
+		}
+		if leg.Sync != "" {
+			a.addSync(p, plan.Step{Op: "sync", Object: leg.Sync}, parents)
+		}
 	}
+}
+
+// addSync adds the step in which the child waits, and what the parent does then.
+func (a *assembly) addSync(p *plan.Plan, step plan.Step, parents map[string][]plan.Phase) {
+	step.Do = a.await(step.Object)
+	p.Add(step)
+	for _, theirs := range parents[step.Object] {
+		p.Phase(theirs.Name)
+		p.Add(theirs.Steps...)
+	}
+	p.Add(plan.Step{Op: "write", Object: "child's socket", Why: "let the child go on", Do: func() error { return a.child.Go() }})
 }
 
 // cloneStep makes the child.

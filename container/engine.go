@@ -36,7 +36,7 @@ func (e *Engine) Plan(s *Spec) (*plan.Plan, error) { return e.plan(s, true) }
 func (e *Engine) PlanRun(s *Spec) (*plan.Plan, error) { return e.plan(s, s.stopsBeforeStart()) }
 
 func (e *Engine) plan(s *Spec, detached bool) (*plan.Plan, error) {
-	a, err := e.assemble(s, detached)
+	a, err := e.assemble(s, detached, true)
 	if err != nil {
 		return nil, fmt.Errorf("container %s: %w", s.ID, err)
 	}
@@ -80,7 +80,7 @@ func (s *Spec) stopsBeforeStart() bool {
 }
 
 func (e *Engine) create(ctx context.Context, s *Spec, detached bool) (*Container, *Process, error) {
-	a, err := e.assemble(s, detached)
+	a, err := e.assemble(s, detached, s.Observe != nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("container %s: %w", s.ID, err)
 	}

@@ -167,7 +167,7 @@ type plannedCall struct {
 
 func plannedCalls(t *testing.T, b *bench, s *Spec) []plannedCall {
 	t.Helper()
-	a, err := b.assemble(s, false)
+	a, err := b.assemble(s, false, true)
 	if err != nil {
 		t.Fatal(err)
 	}

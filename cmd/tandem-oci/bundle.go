@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"tandem/container"
-	"tandem/internal/plan"
 )
 
 // bundleFlags are those of the verbs that make a container: create and run.
@@ -46,7 +45,7 @@ func (f *bundleFlags) spec(id string, log *logger) (*container.Spec, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(bundle, path)
 	}
-	config, err := readConfig(path)
+	config, text, err := readConfig(path)
 	if err != nil {
 		return nil, err
 	}
@@ -58,28 +57,28 @@ func (f *bundleFlags) spec(id string, log *logger) (*container.Spec, error) {
 		fds.announce(config.Process)
 	}
 	return &container.Spec{
-		ID: id, Bundle: bundle, Config: config,
+		ID: id, Bundle: bundle, Config: config, Text: text,
 		ConsoleSocket: f.consoleSocket, PIDFile: f.pidFile, PreserveFDs: fds.total,
 		NoPivot: f.noPivot, NoNewKeyring: f.noNewKeyring, Warn: log.warningf,
-		Observe: func(s *plan.Step) { log.debugf("%v", s) },
+		Observe: log.observer(),
 	}, nil
 }
 
-// readConfig reads the configuration of a bundle. What it says is for the engine to check.
-func readConfig(path string) (*specs.Spec, error) {
+// readConfig reads the configuration of a bundle, and gives its text too. What it says is for the engine to check.
+func readConfig(path string) (config *specs.Spec, text []byte, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w (a bundle has one; `tandem-oci spec` writes a first one)", err)
+		return nil, nil, fmt.Errorf("%w (a bundle has one; `tandem-oci spec` writes a first one)", err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
-	var config specs.Spec
-	if err := decode(f, &config); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	config = new(specs.Spec)
+	if text, err = decodeText(f, config); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &config, nil
+	return config, text, nil
 }
 
 // maxJSON is more than a configuration has, and less than the memory that a hostile one could ask for.
@@ -87,26 +86,32 @@ const maxJSON = 16 << 20
 
 var errTooLong = fmt.Errorf("longer than %d MiB", maxJSON>>20)
 
-// decode reads one JSON object and nothing behind it. Fields that are not known are left out, as the specification
-// wants it ("Extensibility").
+// decode reads one JSON object and nothing behind it. Fields that are not known are left out, as the specification wants
+// it ("Extensibility").
 func decode(r io.Reader, v any) error {
+	_, err := decodeText(r, v)
+	return err
+}
+
+// decodeText is decode, and returns the text too.
+func decodeText(r io.Reader, v any) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxJSON+1))
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case len(text) > maxJSON:
-		return fmt.Errorf("%w: %w", container.ErrInvalid, errTooLong)
+		return nil, fmt.Errorf("%w: %w", container.ErrInvalid, errTooLong)
 	}
 	err = json.Unmarshal(text, v)
 	var kind *json.UnmarshalTypeError
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &kind):
-		return fmt.Errorf("%w: %s is a %s, want %s", container.ErrInvalid, kind.Field, kind.Value, kind.Type)
+		return nil, fmt.Errorf("%w: %s is a %s, want %s", container.ErrInvalid, kind.Field, kind.Value, kind.Type)
 	case errors.As(err, &syntax):
-		return fmt.Errorf("%w: at byte %d: %w", container.ErrInvalid, syntax.Offset, err)
+		return nil, fmt.Errorf("%w: at byte %d: %w", container.ErrInvalid, syntax.Offset, err)
 	}
-	return err
+	return text, err
 }
 
 // passedFDs are the descriptors that a container's process inherits beside its standard streams.

@@ -127,7 +127,7 @@ func TestSpec(t *testing.T) {
 	if status, _, errs := invoke(t, "spec", "--bundle", dir); status != 0 {
 		t.Fatal(errs)
 	}
-	s, err := readConfig(filepath.Join(dir, "config.json"))
+	s, _, err := readConfig(filepath.Join(dir, "config.json"))
 	if err != nil || s.Version != specs.Version || s.Process.Args[0] != "sh" || s.Linux.Resources == nil {
 		t.Errorf("spec wrote %+v, %v", s, err)
 	}
@@ -137,7 +137,7 @@ func TestSpec(t *testing.T) {
 	if status, _, errs := invoke(t, "spec", "--bundle", dir, "--rootless", "--file", "other.json"); status != 0 {
 		t.Fatal(errs)
 	}
-	s, err = readConfig(filepath.Join(dir, "other.json"))
+	s, _, err = readConfig(filepath.Join(dir, "other.json"))
 	if err != nil || len(s.Linux.UIDMappings) != 1 || s.Linux.Resources != nil {
 		t.Fatalf("spec --rootless wrote %+v, %v", s, err)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"tandem/internal/plan"
+
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
@@ -105,6 +107,14 @@ func (l *logger) close() {
 
 func (l *logger) debugf(format string, args ...any) {
 	l.print(levelDebug, fmt.Sprintf(format, args...))
+}
+
+// observer tells of a plan's steps. It is nil where nobody would read that: a plan that is not told of is made faster.
+func (l *logger) observer() func(*plan.Step) {
+	if l.least > levelDebug {
+		return nil
+	}
+	return func(s *plan.Step) { l.debugf("%v", s) }
 }
 
 func (l *logger) warningf(format string, args ...any) {

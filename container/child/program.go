@@ -284,7 +284,7 @@ func (p *Program) Legs() []Leg {
 			continue
 		}
 		leg.Steps++
-		if c.op == opSync {
+		if c.kind == kindSync {
 			leg.Sync = c.object
 			legs, leg = append(legs, leg), Leg{}
 		}

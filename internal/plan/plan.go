@@ -40,7 +40,13 @@ type Step struct {
 	// Undo takes back what Do did. Nil where there is nothing to take back:
 	// most requests die with the descriptor that they were put to.
 	Undo func() error
+	// Stands is how many steps this one stands for, where nobody is going to
+	// read the list: steps that happen elsewhere, which count, and are not
+	// worth making only to be passed over. Nought is one.
+	Stands int
 }
+
+func (s *Step) count() int { return max(1, s.Stands) }
 
 // Phase is a run of steps with one purpose.
 type Phase struct {
@@ -76,7 +82,9 @@ func (p *Plan) Add(steps ...Step) {
 func (p *Plan) Len() int {
 	n := 0
 	for _, phase := range p.Phases {
-		n += len(phase.Steps)
+		for i := range phase.Steps {
+			n += phase.Steps[i].count()
+		}
 	}
 	return n
 }
@@ -119,7 +127,7 @@ func (p *Plan) Run(ctx context.Context) (*Done, error) {
 	for i := range p.Phases {
 		for j := range p.Phases[i].Steps {
 			step := &p.Phases[i].Steps[j]
-			number++
+			number += step.count()
 			if err := p.do(ctx, step); err != nil {
 				err = &StepError{p.Name, number, step.Op, step.Object, err}
 				return nil, errors.Join(err, done.Undo())
