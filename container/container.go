@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -49,8 +48,8 @@ func (c *Container) Config() (*specs.Spec, error) {
 	if err != nil {
 		return nil, c.wrap("read configuration", err)
 	}
-	config := new(specs.Spec)
-	if err := json.Unmarshal(text, config); err != nil {
+	config, err := ParseConfig(text)
+	if err != nil {
 		return nil, c.wrap("read configuration", fmt.Errorf("%s: %w", path, err))
 	}
 	c.config = config

@@ -74,9 +74,11 @@ func readConfig(path string) (config *specs.Spec, text []byte, err error) {
 		return nil, nil, err
 	}
 	defer f.Close()
-	config = new(specs.Spec)
-	if text, err = decodeText(f, config); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	if text, err = readText(f); err == nil {
+		config, err = container.ParseConfig(text)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, jsonError(err))
 	}
 	return config, text, nil
 }
@@ -89,29 +91,32 @@ var errTooLong = fmt.Errorf("longer than %d MiB", maxJSON>>20)
 // decode reads one JSON object and nothing behind it. Fields that are not known are left out, as the specification wants
 // it ("Extensibility").
 func decode(r io.Reader, v any) error {
-	_, err := decodeText(r, v)
-	return err
+	text, err := readText(r)
+	if err != nil {
+		return err
+	}
+	return jsonError(json.Unmarshal(text, v))
 }
 
-// decodeText is decode, and returns the text too.
-func decodeText(r io.Reader, v any) ([]byte, error) {
+func readText(r io.Reader) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxJSON+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case len(text) > maxJSON:
-		return nil, fmt.Errorf("%w: %w", container.ErrInvalid, errTooLong)
+	if err == nil && len(text) > maxJSON {
+		err = fmt.Errorf("%w: %w", container.ErrInvalid, errTooLong)
 	}
-	err = json.Unmarshal(text, v)
+	return text, err
+}
+
+// jsonError says what encoding/json says in the words of the specification.
+func jsonError(err error) error {
 	var kind *json.UnmarshalTypeError
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &kind):
-		return nil, fmt.Errorf("%w: %s is a %s, want %s", container.ErrInvalid, kind.Field, kind.Value, kind.Type)
+		return fmt.Errorf("%w: %s is a %s, want %s", container.ErrInvalid, kind.Field, kind.Value, kind.Type)
 	case errors.As(err, &syntax):
-		return nil, fmt.Errorf("%w: at byte %d: %w", container.ErrInvalid, syntax.Offset, err)
+		return fmt.Errorf("%w: at byte %d: %w", container.ErrInvalid, syntax.Offset, err)
 	}
-	return text, err
+	return err
 }
 
 // passedFDs are the descriptors that a container's process inherits beside its standard streams.
