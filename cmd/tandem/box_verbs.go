@@ -13,7 +13,7 @@ import (
 func boxVerbs() []*cobra.Command {
 	return []*cobra.Command{
 		newRunCommand(), newPsCommand(), newLogsCommand(), newExecCommand(), newStopCommand(), newKillCommand(), newPauseCommand(),
-		newUnpauseCommand(), newWaitCommand(), newInspectCommand(), newRmCommand(), newStatsCommand(), newTopCommand(),
+		newUnpauseCommand(), newWaitCommand(), newInspectCommand(), newRmCommand(), newStatsCommand(), newTopCommand(), newCpCommand(),
 		newSystemCommand(), newKeepBoxCommand(),
 	}
 }

@@ -64,7 +64,12 @@ func (h *Home) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(h.Run, 0o711); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(h.Run, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	return lockFile(filepath.Join(h.Run, "lock"))
+}
+
+// lockFile waits until nobody else has the lock. It ends with its holder, however that ends.
+func lockFile(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +80,7 @@ func (h *Home) lock() (unlock func(), err error) {
 		}
 		if !errors.Is(err, unix.EINTR) {
 			f.Close()
-			return nil, fmt.Errorf("box: lock %s: %w", f.Name(), err)
+			return nil, fmt.Errorf("box: lock %s: %w", path, err)
 		}
 	}
 }

@@ -69,7 +69,9 @@ func onOverlay(path string) bool {
 // makeUpper makes the folder that will look like the box's root: overlayfs shows the topmost layer's.
 func (r *Record) makeUpper() error {
 	path := r.data(upperFolder)
-	if err := mkdir(path, 0o700); err != nil {
+	if err := os.Mkdir(path, 0o700); errors.Is(err, os.ErrExist) {
+		return nil // a box that is started again: it may have changed its root's owner and mode itself
+	} else if err != nil {
 		return err
 	}
 	if os.Geteuid() == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -74,11 +75,7 @@ func (r *Record) useFolder() error {
 // folders are the steps that come before the engine's: where the box's root takes what is written, and what it finds in
 // /etc. Nobody but the host's root gets to them by path.
 func (r *Record) folders(n *boxNetwork) plan.Phase {
-	home := r.data("")
-	steps := append([]plan.Step{{
-		Op: "mkdir", Object: home, Args: []plan.Arg{plan.A("mode", "0700")}, Why: "what may grow large: the box's layer, and its log",
-		Do: func() error { return os.MkdirAll(home, 0o700) }, Undo: func() error { return os.RemoveAll(home) },
-	}}, r.layerSteps()...)
+	steps := append([]plan.Step{r.dataStep()}, r.layerSteps()...)
 	if n.mode.Kind != network.ModeContainer {
 		steps = append(steps, plan.Step{
 			Op: "write", Object: r.file(""), Args: []plan.Arg{plan.A("files", hostFiles)}, Why: "to be bound into the box's /etc",
@@ -86,6 +83,31 @@ func (r *Record) folders(n *boxNetwork) plan.Phase {
 		})
 	}
 	return plan.Phase{Name: "make the box's folders", Steps: steps}
+}
+
+// dataStep makes the folder that the layer is in. A box that is started again has one, and keeps it.
+func (r *Record) dataStep() plan.Step {
+	home, made := r.data(""), false
+	return plan.Step{
+		Op: "mkdir", Object: home, Args: []plan.Arg{plan.A("mode", "0700")}, Why: "what may grow large: the box's layer, and its log",
+		Do: func() error {
+			if err := os.MkdirAll(filepath.Dir(home), 0o700); err != nil {
+				return err
+			}
+			err := os.Mkdir(home, 0o700)
+			made = err == nil
+			if errors.Is(err, os.ErrExist) {
+				return nil
+			}
+			return err
+		},
+		Undo: func() error {
+			if !made {
+				return nil
+			}
+			return os.RemoveAll(home)
+		},
+	}
 }
 
 // Explain gives the plans that running the options would carry out, in their order: the box's own, and the engine's, whose
@@ -150,6 +172,11 @@ func (r *Record) Start(ctx context.Context, t Streams) (*container.Process, erro
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := r.lockLayer()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	own := plan.New("prepare box " + r.Name)
 	own.Phases = []plan.Phase{r.folders(n)}
 	own.Observe = t.Observe
