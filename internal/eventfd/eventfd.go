@@ -68,6 +68,25 @@ func (e *FD) Signal() error {
 	return nil
 }
 
+// TrySignal is Signal that never waits: a counter that is full, which only somebody
+// else who has the eventfd can bring about, wakes its reader as it is.
+func (e *FD) TrySignal() error {
+	raw, err := e.file.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("eventfd: signal: %w", err)
+	}
+	if err := raw.Control(trySignal); err != nil {
+		return fmt.Errorf("eventfd: signal: %w", os.ErrClosed)
+	}
+	return nil
+}
+
+// trySignal has no result: the two errors that there are say that the counter is full, and
+// that the descriptor is no eventfd.
+func trySignal(fd uintptr) {
+	_, _ = retry(func() (int, error) { return unix.Write(int(fd), one) })
+}
+
 // Wait blocks until the counter is not zero, sets it to zero and returns what it
 // was. The error is os.ErrClosed once the eventfd is closed, also for a Wait that
 // was blocked then.

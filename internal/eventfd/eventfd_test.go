@@ -1,6 +1,7 @@
 package eventfd
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"runtime"
@@ -148,9 +149,41 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+func TestTrySignal(t *testing.T) {
+	num, err := unix.Eventfd(1<<31, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := Adopt(num)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	full := uint64(1<<64 - 2)
+	if _, err := unix.Write(e.Fd(), binary.NativeEndian.AppendUint64(nil, full-1<<31)); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.TrySignal(); err != nil {
+		t.Errorf("TrySignal with a full counter: %v", err)
+	}
+	if n, err := e.Clear(); n != full || err != nil {
+		t.Errorf("Clear = %#x, %v, want %#x", n, err, full)
+	}
+	if err := e.TrySignal(); err != nil {
+		t.Error(err)
+	}
+	if n, err := e.Wait(); n != 1 || err != nil {
+		t.Errorf("Wait = %d, %v, want 1", n, err)
+	}
+	e.Close()
+	if err := e.TrySignal(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("TrySignal = %v, want ErrClosed", err)
+	}
+}
+
 func TestNoAllocations(t *testing.T) {
 	e := newFD(t)
-	if n := testing.AllocsPerRun(100, func() { e.Signal(); e.Wait() }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { e.Signal(); e.TrySignal(); e.Wait() }); n != 0 {
 		t.Errorf("%v allocations for Signal and Wait, want 0", n)
 	}
 }
