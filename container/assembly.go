@@ -16,6 +16,7 @@ import (
 
 	"tandem/container/cgroup"
 	"tandem/container/child"
+	"tandem/container/resctrl"
 	"tandem/container/rootfs"
 	"tandem/container/seccomp"
 	"tandem/internal/plan"
@@ -32,6 +33,7 @@ type assembly struct {
 	ns      namespaces
 	process *identity
 	group   *cgroup.Group
+	rdt     *resctrl.Group
 	root    *rootfs.Build
 	program *child.Program
 
@@ -94,6 +96,9 @@ func (e *Engine) assemble(s *Spec, detached, told bool) (*assembly, error) {
 		return nil, err
 	}
 	if err := a.makeGroup(warn); err != nil {
+		return nil, err
+	}
+	if a.rdt, err = e.rdtGroup(s); err != nil {
 		return nil, err
 	}
 	if a.root, err = rootfs.New(a.rootSpec()); err != nil {

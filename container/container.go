@@ -14,6 +14,7 @@ import (
 
 	"tandem/container/cgroup"
 	"tandem/container/child"
+	"tandem/container/resctrl"
 	"tandem/internal/plan"
 	"tandem/internal/process"
 )
@@ -269,6 +270,11 @@ func (c *Container) delete(ctx context.Context, force bool) error {
 	}
 	if c.state.HostMounts {
 		if err := unmountRoot(c.state.Rootfs, c.state.Beneath); err != nil {
+			return err
+		}
+	}
+	if c.state.RDT != nil {
+		if err := resctrl.Remove(c.state.RDT.Owned); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,8 @@ type Engine struct {
 	Root string
 	// Warn, if not nil, is told of what went wrong and changes nothing: hooks that failed too late.
 	Warn func(format string, args ...any)
+
+	resctrl string // the resctrl file system, where it is not to be looked for
 }
 
 func (e *Engine) warn(format string, args ...any) {

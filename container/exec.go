@@ -108,8 +108,8 @@ func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *identity, pidFD 
 	if err != nil {
 		return err
 	}
-	if s.Process.OOMScoreAdj != nil {
-		p.Sync(syncBorn, "the OOM score")
+	if s.Process.OOMScoreAdj != nil || c.state.RDT != nil {
+		p.Sync(syncBorn, "what only the parent may do: the OOM score, the class of service")
 	}
 	joinAll(p, pidFD, ns.own())
 	if !ns.has(unix.CLONE_NEWNS) {
@@ -168,7 +168,7 @@ func (c *Container) attend(ctx context.Context, p *child.Process, s *ExecSpec, x
 		case err != nil:
 			return err
 		case name == syncBorn:
-			err = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(*s.Process.OOMScoreAdj)), 0)
+			err = c.attendBorn(s, pid)
 		case name == syncTerminal:
 			err = terminalStep(s.Process, s.ConsoleSocket, s.Console, func() *child.Process { return p }).Do()
 		case name == syncListener:
@@ -185,6 +185,15 @@ func (c *Container) attend(ctx context.Context, p *child.Process, s *ExecSpec, x
 			return err
 		}
 	}
+}
+
+func (c *Container) attendBorn(s *ExecSpec, pid int) error {
+	if score := s.Process.OOMScoreAdj; score != nil {
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(*score)), 0); err != nil {
+			return err
+		}
+	}
+	return c.joinRDT(pid)
 }
 
 // runInside runs a hook as a process of the container's.

@@ -11,8 +11,6 @@ import (
 // bitSet is a set of small numbers as the kernel takes it: an array of unsigned long, the lowest number the lowest bit.
 type bitSet []byte
 
-func (s bitSet) words() int { return len(s) / 8 }
-
 // parseNumbers reads numbers from 0 to below limit, as cpuset(7), "List format", has them: "0-3,7". The empty text is no
 // set at all, nil. Spaces around the whole are allowed, as the kernel's own files end with a newline.
 func parseNumbers(text string, limit int) (bitSet, error) {

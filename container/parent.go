@@ -41,6 +41,9 @@ func (a *assembly) born() []plan.Phase {
 			Do: func() error { return a.writeProc("oom_score_adj", strconv.Itoa(*score)) },
 		}}})
 	}
+	if a.rdt != nil {
+		phases = append(phases, plan.Phase{Name: "parent: choose its class of service", Steps: a.rdt.Steps(&a.pid)})
+	}
 	if a.spec.Prepare != nil {
 		for _, phase := range a.spec.Prepare(&a.pid) {
 			phase.Name = "parent: " + phase.Name
@@ -144,6 +147,9 @@ func (a *assembly) run(ctx context.Context) error {
 	}
 	if a.group != nil {
 		a.state.Cgroup = a.group.Paths()
+	}
+	if a.rdt != nil {
+		a.state.RDT = &rdtState{Path: a.rdt.Path(), Tasks: a.rdt.Tasks(), Owned: a.rdt.Owned()}
 	}
 	a.plan.Observe = s.Observe
 	_, err := a.plan.Run(ctx)

@@ -46,6 +46,7 @@ func (x *identity) early(p *child.Program) {
 			p.Bytes("limit", limit, fmt.Sprintf("{%d %d}", r.Soft, r.Hard)), child.Int("old", 0))
 	}
 	x.scheduling(p)
+	x.memoryPolicy(p)
 }
 
 // terminal makes the terminal that is open in a register the process's standard files, and its controlling terminal.

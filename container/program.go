@@ -59,7 +59,7 @@ func joinCgroup(p *child.Program, g *cgroup.Group, born bool) {
 func (a *assembly) joinNamespaces(p *child.Program) {
 	if a.needsBorn() {
 		p.Phase("wait for the parent")
-		p.Sync(syncBorn, "what only the parent may do: the user namespace's maps, the network")
+		p.Sync(syncBorn, "what only the parent may do: the user namespace's maps, the network and the like")
 	}
 	hideMemory(p)
 	if user := a.ns.join[unix.CLONE_NEWUSER]; user != "" {
@@ -112,7 +112,7 @@ func (a *assembly) setns(p *child.Program, t namespaceType) {
 
 // needsBorn tells whether the parent has something to do right after the child's birth.
 func (a *assembly) needsBorn() bool {
-	return a.ns.new&unix.CLONE_NEWUSER != 0 || a.spec.Config.Process.OOMScoreAdj != nil || a.spec.Prepare != nil
+	return a.ns.new&unix.CLONE_NEWUSER != 0 || a.spec.Config.Process.OOMScoreAdj != nil || a.rdt != nil || a.spec.Prepare != nil
 }
 
 // names are the host name and the domain name, and the loopback link of a network of its own.

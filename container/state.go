@@ -36,6 +36,7 @@ type state struct {
 	Maker   process.ID        `json:"maker"` // who makes it, as long as Init is not known
 	Init    process.ID        `json:"init"`
 	Cgroup  map[string]string `json:"cgroup,omitempty"`
+	RDT     *rdtState         `json:"intelRdt,omitempty"`
 
 	// Of the configuration, what is asked for most: the whole of it takes longer to read than most verbs take.
 	Version     string            `json:"ociVersion"`

@@ -18,8 +18,6 @@ func unsupported(c *specs.Spec) error {
 	}{
 		{c.Process != nil && c.Process.ApparmorProfile != "", "process.apparmorProfile", haveAppArmor, "this kernel runs without AppArmor"},
 		{c.Process != nil && c.Process.SelinuxLabel != "", "process.selinuxLabel", haveSELinux, "this kernel runs without SELinux"},
-		{c.Linux.IntelRdt != nil, "linux.intelRdt", never, "tandem has no resctrl"},
-		{c.Linux.MemoryPolicy != nil, "linux.memoryPolicy", never, "tandem sets no NUMA policy"},
 		{len(c.Linux.NetDevices) > 0, "linux.netDevices", never, "tandem moves no links of the host's"},
 	}
 	for _, w := range wants {

@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"github.com/spf13/cobra"
 
+	"tandem/container"
 	"tandem/container/rootfs"
 	"tandem/container/seccomp"
 )
@@ -38,12 +39,15 @@ func supported() *features.Features {
 				string(specs.NetworkNamespace), string(specs.PIDNamespace), string(specs.TimeNamespace),
 				string(specs.UserNamespace), string(specs.UTSNamespace),
 			},
-			Capabilities:    capabilityNames(),
-			Cgroup:          &features.Cgroup{V1: &yes, V2: &yes, Systemd: &no, SystemdUser: &no, Rdma: &yes},
-			Seccomp:         seccomp.Supported(),
-			Apparmor:        &features.Apparmor{Enabled: &yes},
-			Selinux:         &features.Selinux{Enabled: &yes},
-			IntelRdt:        &features.IntelRdt{Enabled: &no, Schemata: &no, Monitoring: &no},
+			Capabilities: capabilityNames(),
+			Cgroup:       &features.Cgroup{V1: &yes, V2: &yes, Systemd: &no, SystemdUser: &no, Rdma: &yes},
+			Seccomp:      seccomp.Supported(),
+			Apparmor:     &features.Apparmor{Enabled: &yes},
+			Selinux:      &features.Selinux{Enabled: &yes},
+			IntelRdt:     &features.IntelRdt{Enabled: &yes, Schemata: &yes, Monitoring: &yes},
+			MemoryPolicy: &features.MemoryPolicy{
+				Modes: container.MemoryPolicyModes(), Flags: container.MemoryPolicyFlags(),
+			},
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &yes}},
 			NetDevices:      &features.NetDevices{Enabled: &no},
 		},

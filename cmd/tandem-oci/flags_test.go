@@ -42,7 +42,7 @@ func TestCommandLineErrors(t *testing.T) {
 		{"create --nosuch a", []string{"unknown flag: --nosuch", "Usage: tandem-oci create"}},
 		{"create --preserve-fds x a", []string{"--preserve-fds"}},
 		{"update --memory 1X a", []string{"--memory", "512M"}},
-		{"update --l3-cache-schema x a", []string{"Intel RDT", "not supported"}},
+		{"update --l3-cache-schema L3:0=f a", []string{"does not exist"}},
 		{"events --interval 0s a", []string{"--interval 0s"}},
 		{"--log-format xml list", []string{`--log-format "xml"`}},
 		{"--log-level loud list", []string{`--log-level "loud"`}},

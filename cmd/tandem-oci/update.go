@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"tandem/container"
 )
 
 func newUpdateCommand(g *global) *cobra.Command {
@@ -30,7 +29,15 @@ func newUpdateCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.Update(cmd.Context(), r)
+			if r != nil {
+				if err := c.Update(cmd.Context(), r); err != nil {
+					return err
+				}
+			}
+			if lines := f.schemata(); len(lines) > 0 {
+				return c.UpdateIntelRdt(lines...)
+			}
+			return nil
 		},
 	}
 	f.register(cmd.Flags())
@@ -45,21 +52,23 @@ type updateFlags struct {
 func (f *updateFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.file, "resources", "r", "", "read the limits from `FILE`, or from stdin if it is -")
 	f.resources.register(flags)
-	flags.StringVar(&f.l3Cache, "l3-cache-schema", "", "Intel RDT's L3 cache schema: not supported")
-	flags.StringVar(&f.memBW, "mem-bw-schema", "", "Intel RDT's memory bandwidth schema: not supported")
+	flags.StringVar(&f.l3Cache, "l3-cache-schema", "", "the parts of the L3 caches, as \"L3:0=ff;1=ff\": for a container with linux.intelRdt")
+	flags.StringVar(&f.memBW, "mem-bw-schema", "", "the memory bandwidth, as \"MB:0=20;1=70\": likewise")
 	flags.StringVar(&f.kernel, "kernel-memory", "", "without effect, as in Linux since 5.4")
 	flags.StringVar(&f.kernelTCP, "kernel-memory-tcp", "", "without effect")
 	_, _ = flags.MarkHidden("kernel-memory"), flags.MarkHidden("kernel-memory-tcp")
 }
 
-// read is what is to change.
+// schemata are the lines for the container's class of service, the cache before the bandwidth.
+func (f *updateFlags) schemata() []string {
+	return slices.DeleteFunc([]string{f.l3Cache, f.memBW}, func(line string) bool { return line == "" })
+}
+
+// read is what is to change of the cgroup, or nil.
 func (f *updateFlags) read(cmd *cobra.Command) (*specs.LinuxResources, error) {
-	if f.l3Cache != "" || f.memBW != "" {
-		return nil, fmt.Errorf("--l3-cache-schema, --mem-bw-schema: Intel RDT: %w", container.ErrNotSupported)
-	}
 	if f.file == "" {
 		r := f.resources.changed(cmd.Flags())
-		if r == nil {
+		if r == nil && len(f.schemata()) == 0 {
 			return nil, usageError(cmd, "no limit is named")
 		}
 		return r, nil
