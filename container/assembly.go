@@ -34,6 +34,9 @@ type assembly struct {
 	process *identity
 	group   *cgroup.Group
 	rdt     *resctrl.Group
+
+	netDevices []*netDevice
+
 	root    *rootfs.Build
 	program *child.Program
 
@@ -47,11 +50,13 @@ type assembly struct {
 	started *os.File // the FIFO that lets the process go on
 	failed  *os.File // the FIFO that it tells its failure to
 	cgroup  *os.File // for CLONE_INTO_CGROUP
+	netMove *netMove
 }
 
 // The places where the child waits for its parent.
 const (
 	syncBorn     = "born"
+	syncJoined   = "joined"
 	syncMounted  = "mounted"
 	syncTerminal = "terminal"
 	syncCreated  = "created"
@@ -87,6 +92,9 @@ func (e *Engine) assemble(s *Spec, detached, told bool) (*assembly, error) {
 		return nil, err
 	}
 	if err := unsupported(c); err != nil {
+		return nil, err
+	}
+	if a.netDevices, err = parseNetDevices(c.Linux, a.ns); err != nil {
 		return nil, err
 	}
 	if c.Linux.MountLabel != "" && !haveSELinux() {

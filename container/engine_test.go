@@ -237,29 +237,29 @@ func TestHooks(t *testing.T) {
 }
 
 // A container whose hook fails as it is started is stopped.
-// nothingLeft looks for what a container that failed may have left.
-// A failure names the step, as the plan counts, and leaves nothing.
-// namesStep wants the child's failing step in an error, by the number that it has in the plan.
-// appArmorError is what a profile gives that nobody has loaded.
-// Whichever of the parent's steps is the last that is taken, what the ones before it made is gone afterwards.
-// Of many who make a container of one ID, one does.
-func TestUserNamespace(t *testing.T) {
-	testenv.Need(t, testenv.UserNS)
-	b := newBench(t)
-	if err := os.Chown(b.root, 100000, 100000); err != nil {
-		t.Fatal(err)
+// giveRoot gives the root file system to a user, and lets everybody reach it.
+func (b *bench) giveRoot(uid int) {
+	b.t.Helper()
+	if err := os.Chown(b.root, uid, uid); err != nil {
+		b.t.Fatal(err)
 	}
 	for dir := filepath.Dir(b.root); dir != "/" && dir != "/tmp"; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		if err != nil {
-			t.Fatal(err)
+			b.t.Fatal(err)
 		}
 		if mode := info.Mode().Perm(); mode&0o011 == 0 {
 			if err := os.Chmod(dir, mode|0o011); err != nil {
-				t.Fatal(err)
+				b.t.Fatal(err)
 			}
 		}
 	}
+}
+
+func TestUserNamespace(t *testing.T) {
+	testenv.Need(t, testenv.UserNS)
+	b := newBench(t)
+	b.giveRoot(100000)
 	s := b.spec("id -u; cat /proc/self/uid_map; echo x >/dev/null && echo null")
 	l := s.Config.Linux
 	l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})

@@ -29,6 +29,9 @@ var namespaceTypes = []namespaceType{
 	{specs.MountNamespace, unix.CLONE_NEWNS, "mnt"},
 }
 
+// netType is the network namespace's place in namespaceTypes.
+const netType = 3
+
 // namespaces is where a container's process lives: which namespaces are new, and which are joined.
 type namespaces struct {
 	new  uint64

@@ -21,6 +21,7 @@ import (
 func (a *assembly) parents() map[string][]plan.Phase {
 	return map[string][]plan.Phase{
 		syncBorn:     a.born(),
+		syncJoined:   a.joined(),
 		syncMounted:  a.mounted(),
 		syncTerminal: {{Name: "parent: pass the terminal on", Steps: []plan.Step{a.terminalStep()}}},
 		syncListener: {{Name: "parent: pass the seccomp listener on", Steps: []plan.Step{a.listenerStep()}}},
@@ -43,6 +44,26 @@ func (a *assembly) born() []plan.Phase {
 	}
 	if a.rdt != nil {
 		phases = append(phases, plan.Phase{Name: "parent: choose its class of service", Steps: a.rdt.Steps(&a.pid)})
+	}
+	if !a.netnsLater() {
+		phases = append(phases, a.connect()...)
+	}
+	return phases
+}
+
+// joined is what the parent does for a child that has only now come to its own network namespace.
+func (a *assembly) joined() []plan.Phase {
+	if !a.netnsLater() {
+		return nil
+	}
+	return a.connect()
+}
+
+// connect gets links into the container's network namespace.
+func (a *assembly) connect() []plan.Phase {
+	var phases []plan.Phase
+	if len(a.netDevices) > 0 {
+		phases = append(phases, plan.Phase{Name: "parent: give it links of the host's", Steps: a.netDeviceSteps()})
 	}
 	if a.spec.Prepare != nil {
 		for _, phase := range a.spec.Prepare(&a.pid) {
@@ -154,6 +175,7 @@ func (a *assembly) run(ctx context.Context) error {
 	a.plan.Observe = s.Observe
 	_, err := a.plan.Run(ctx)
 	a.closeFIFOs()
+	a.netMove.close()
 	if a.cgroup != nil {
 		a.cgroup.Close()
 	}

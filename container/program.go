@@ -86,6 +86,10 @@ func (a *assembly) joinNamespaces(p *child.Program) {
 	if a.ns.join[unix.CLONE_NEWPID] != "" || unshare&unix.CLONE_NEWPID != 0 {
 		p.Fork("only a new process is in the PID namespace")
 	}
+	if a.needsLinks() && a.netnsLater() {
+		p.Phase("wait for the parent")
+		p.Sync(syncJoined, "links for the network namespace that is there now")
+	}
 }
 
 // hideMemory comes before the child is where processes of a container's could see it: it is a copy of the runtime, with its
@@ -112,7 +116,17 @@ func (a *assembly) setns(p *child.Program, t namespaceType) {
 
 // needsBorn tells whether the parent has something to do right after the child's birth.
 func (a *assembly) needsBorn() bool {
-	return a.ns.new&unix.CLONE_NEWUSER != 0 || a.spec.Config.Process.OOMScoreAdj != nil || a.rdt != nil || a.spec.Prepare != nil
+	return a.ns.new&unix.CLONE_NEWUSER != 0 || a.spec.Config.Process.OOMScoreAdj != nil || a.rdt != nil ||
+		a.needsLinks() && !a.netnsLater()
+}
+
+// needsLinks tells whether the parent has something to do in the container's network namespace.
+func (a *assembly) needsLinks() bool { return a.spec.Prepare != nil || len(a.netDevices) > 0 }
+
+// netnsLater tells of a child that is not born into its network namespace, as that has to belong to a user namespace that it
+// joins first.
+func (a *assembly) netnsLater() bool {
+	return a.ns.new&unix.CLONE_NEWNET != 0 && a.cloneFlags()&unix.CLONE_NEWNET == 0
 }
 
 // names are the host name and the domain name, and the loopback link of a network of its own.

@@ -49,7 +49,7 @@ func supported() *features.Features {
 				Modes: container.MemoryPolicyModes(), Flags: container.MemoryPolicyFlags(),
 			},
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &yes}},
-			NetDevices:      &features.NetDevices{Enabled: &no},
+			NetDevices:      &features.NetDevices{Enabled: &yes},
 		},
 	}
 }
