@@ -15,7 +15,9 @@ var ErrFault = errors.New("fault in guest memory")
 // ErrFault.
 type FaultError struct{ Address uintptr }
 
-func (e *FaultError) Error() string { return fmt.Sprintf("memory: access %#x: %v", e.Address, ErrFault) }
+func (e *FaultError) Error() string {
+	return fmt.Sprintf("memory: access %#x: %v", e.Address, ErrFault)
+}
 
 func (e *FaultError) Unwrap() error { return ErrFault }
 

@@ -40,12 +40,14 @@ func Map(gpa, size uint64) (Region, error) {
 }
 
 // MapShared makes a region of zeroed memory in a memfd, which another process can
-// map too. Unmap gives it back and closes the file.
+// map too. Nobody can change the file's size: one who was given it, such as a
+// vhost-user back-end, could otherwise cut it short, and this process would die of
+// SIGBUS. Unmap gives the memory back and closes the file.
 func MapShared(gpa, size uint64) (Region, error) {
 	fail := func(err error) (Region, error) {
 		return Region{}, fmt.Errorf("memory: map %#x shared bytes at %#x: %w", size, gpa, err)
 	}
-	fd, err := unix.MemfdCreate("guest-memory", unix.MFD_CLOEXEC)
+	fd, err := unix.MemfdCreate("guest-memory", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return fail(err)
 	}
@@ -53,6 +55,10 @@ func MapShared(gpa, size uint64) (Region, error) {
 	if err := unix.Ftruncate(fd, int64(size)); err != nil {
 		file.Close()
 		return fail(err)
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
+		file.Close()
+		return fail(fmt.Errorf("seal: %w", err))
 	}
 	bytes, err := mmap(fd, size, unix.MAP_SHARED|unix.MAP_NORESERVE)
 	if err != nil {

@@ -77,6 +77,8 @@ type Guest struct {
 // Options are what a test may choose.
 type Options struct {
 	Observer queue.Observer
+	// Shared has the guest's memory in files that another process can map.
+	Shared bool
 }
 
 // New plugs the device in. When the test is over, it pulls the device out and
@@ -88,7 +90,7 @@ func New(t testing.TB, k Kind, dev virtio.Device, opt Options) *Guest {
 		Host: &Host{NoDoorbells: k.Exits, NoMSI: k.PCI && !k.MSIX},
 		free: 0x1000, // no driver uses address 0
 	}
-	g.Mem = NewMemory(t)
+	g.Mem = newMemory(t, opt.Shared)
 	if k.PCI {
 		f, err := pci.New(dev, g.Mem, g.Host, pci.Options{
 			Line: g.Line, GSI: 16, Direct: k.Direct, Observer: opt.Observer, Report: g.report,
@@ -121,9 +123,18 @@ func New(t testing.TB, k Kind, dev virtio.Device, opt Options) *Guest {
 // NewMemory makes the guest's memory.
 func NewMemory(t testing.TB) *memory.Space {
 	t.Helper()
+	return newMemory(t, false)
+}
+
+func newMemory(t testing.TB, shared bool) *memory.Space {
+	t.Helper()
+	mapRegion := memory.Map
+	if shared {
+		mapRegion = memory.MapShared
+	}
 	var regions []memory.Region
 	for _, r := range []struct{ gpa, size uint64 }{{0, LowSize}, {HighBase, HighSize}} {
-		region, err := memory.Map(r.gpa, r.size)
+		region, err := mapRegion(r.gpa, r.size)
 		if err != nil {
 			t.Fatal(err)
 		}

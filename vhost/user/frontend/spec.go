@@ -2,10 +2,14 @@ package frontend
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"time"
 
+	"tandem/vhost/user"
 	"tandem/virtio"
+	"tandem/virtio/queue"
 )
 
 // Spec says what device a back-end is to be.
@@ -38,6 +42,48 @@ type Spec struct {
 	// Timeout is how long the back-end may take for an answer; 0 for 10 seconds.
 	Timeout time.Duration
 	// Report is told of connections lost and made again, and of what a back-end did
-	// wrong. May be nil. It may be called from any goroutine.
+	// wrong. May be nil. It may be called from any goroutine, and must not call the
+	// device back.
 	Report func(error)
+}
+
+const (
+	defaultQueueSize = 256
+	defaultTimeout   = 10 * time.Second
+	maxQueues        = 256 // that the protocol can name
+)
+
+// Socket dials a listening socket.
+func Socket(path string) func(context.Context) (*net.UnixConn, error) {
+	return func(ctx context.Context) (*net.UnixConn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+		if err != nil {
+			return nil, err
+		}
+		return conn.(*net.UnixConn), nil
+	}
+}
+
+func (s *Spec) check() error {
+	switch {
+	case s.Dial == nil:
+		return errors.New("nowhere to connect to")
+	case s.Queues < 1 || s.Queues > maxQueues:
+		return fmt.Errorf("%d queues: not from 1 to %d", s.Queues, maxQueues)
+	case s.QueueSize > queue.MaxSize || s.QueueSize&(s.QueueSize-1) != 0:
+		return fmt.Errorf("queue size %d: not a power of two up to %d", s.QueueSize, queue.MaxSize)
+	case s.ConfigSize < 0 || s.ConfigSize > user.MaxConfig:
+		return fmt.Errorf("%d bytes of configuration: not from 0 to %d", s.ConfigSize, user.MaxConfig)
+	case s.ConfigSize > 0 && s.Config != nil:
+		return errors.New("the configuration comes from both ends")
+	case s.Timeout < 0:
+		return fmt.Errorf("timeout %v: less than nothing", s.Timeout)
+	}
+	if s.QueueSize == 0 {
+		s.QueueSize = defaultQueueSize
+	}
+	if s.Timeout == 0 {
+		s.Timeout = defaultTimeout
+	}
+	return nil
 }
