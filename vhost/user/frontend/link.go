@@ -16,6 +16,9 @@ var (
 	ErrRefused = errors.New("refused by the back-end")
 	// ErrLost says that the connection is gone.
 	ErrLost = errors.New("connection to the back-end lost")
+	// ErrFailed says that the back-end cannot go on, such as for a ring that the
+	// driver broke. The back-end alone knows the reason.
+	ErrFailed = errors.New("the back-end has failed")
 	// ErrTimeout says that the back-end did not answer in time.
 	ErrTimeout = errors.New("no answer from the back-end")
 )

@@ -44,7 +44,7 @@ func newLife(a *virtio.Activation) (*life, error) {
 	go func() {
 		defer close(l.done)
 		if _, err := e.Wait(); err == nil {
-			a.Fail(errors.New("frontend: the back-end cannot go on (its error eventfd)"))
+			a.Fail(fmt.Errorf("frontend: %w", ErrFailed))
 		}
 	}()
 	for i, q := range a.Queues {
