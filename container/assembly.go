@@ -341,8 +341,12 @@ func (a *assembly) cloneStep() plan.Step {
 	if a.bornIntoCgroup() {
 		shown |= unix.CLONE_INTO_CGROUP
 	}
+	args := []plan.Arg{plan.A("flags", child.CloneFlags(shown))}
+	if a.ns.new&unix.CLONE_NEWTIME != 0 {
+		args = append(args, plan.A("timens_offsets", a.timeOffsets()))
+	}
 	return plan.Step{
-		Op: "clone3", Args: []plan.Arg{plan.A("flags", child.CloneFlags(shown))},
+		Op: "clone3", Args: args,
 		Why: "a process that is born into its new namespaces, and does the rest itself",
 		Do: func() error {
 			var err error

@@ -41,8 +41,12 @@ func terminalStep(p *specs.Process, socket string, console func(*os.File) error,
 	if to == "" {
 		to = "the caller"
 	}
+	args := []plan.Arg{plan.A("to", to)}
+	if size := p.ConsoleSize; size != nil {
+		args = append(args, plan.A("size", fmt.Sprintf("%dx%d", size.Width, size.Height)))
+	}
 	return plan.Step{
-		Op: "sendmsg", Object: "/dev/ptmx", Args: []plan.Arg{plan.A("to", to)}, Why: "the terminal's other end",
+		Op: "sendmsg", Object: "/dev/ptmx", Args: args, Why: "the terminal's other end",
 		Do: func() error {
 			master := from().File()
 			if master == nil {

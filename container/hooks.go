@@ -51,7 +51,8 @@ func (a *assembly) mounted() []plan.Phase {
 		phase := plan.Phase{Name: "parent: " + list.name + " hooks"}
 		for i, hook := range list.hooks {
 			phase.Steps = append(phase.Steps, plan.Step{
-				Op: "execve", Object: hook.Path, Args: []plan.Arg{plan.A("args", hook.Args)}, Why: "hooks." + list.name,
+				Op: "execve", Object: hook.Path, Args: []plan.Arg{plan.A("args", hook.Args), plan.A("env", hook.Env)},
+				Why: "hooks." + list.name,
 				Do: func() error {
 					state := a.state.specState(specs.StateCreating, a.pid)
 					var err error

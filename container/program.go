@@ -3,8 +3,9 @@ package container
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
-	"sort"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -201,7 +202,6 @@ func duplicate(f *os.File) (*os.File, error) {
 
 // before is what a thread can choose for the process that it makes: its time namespace.
 func (a *assembly) before() func() error {
-	offsets := a.spec.Config.Linux.TimeOffsets
 	if a.ns.new&unix.CLONE_NEWTIME == 0 {
 		return nil
 	}
@@ -209,17 +209,21 @@ func (a *assembly) before() func() error {
 		if err := unix.Unshare(unix.CLONE_NEWTIME); err != nil {
 			return fmt.Errorf("unshare CLONE_NEWTIME: %w", err)
 		}
-		clocks := make([]string, 0, len(offsets))
-		for clock := range offsets {
-			clocks = append(clocks, clock)
-		}
-		sort.Strings(clocks)
-		for _, clock := range clocks {
-			line := fmt.Sprintf("%s %d %d", clock, offsets[clock].Secs, offsets[clock].Nanosecs)
+		for _, line := range a.timeOffsets() {
 			if err := os.WriteFile("/proc/thread-self/timens_offsets", []byte(line), 0); err != nil {
 				return fmt.Errorf("linux.timeOffsets %s: %w", line, err)
 			}
 		}
 		return nil
 	}
+}
+
+// timeOffsets are linux.timeOffsets as time_namespaces(7) has them.
+func (a *assembly) timeOffsets() []string {
+	var lines []string
+	offsets := a.spec.Config.Linux.TimeOffsets
+	for _, clock := range slices.Sorted(maps.Keys(offsets)) {
+		lines = append(lines, fmt.Sprintf("%s %d %d", clock, offsets[clock].Secs, offsets[clock].Nanosecs))
+	}
+	return lines
 }

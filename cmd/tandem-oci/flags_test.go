@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -102,6 +103,32 @@ func TestPeersFlags(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestFeaturesLeaveNothingOpen: what is not there is "unknown" by features.md, and tandem-oci knows of each.
+func TestFeaturesLeaveNothingOpen(t *testing.T) {
+	open := unknown(reflect.ValueOf(supported()).Elem(), "")
+	want := []string{"annotations", "potentiallyUnsafeConfigAnnotations"} // no annotation changes anything
+	if !slices.Equal(open, want) {
+		t.Errorf("unknown: %q, want %q", open, want)
+	}
+}
+
+// unknown are the fields that are nil.
+func unknown(v reflect.Value, path string) []string {
+	var list []string
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		name = strings.TrimPrefix(path+"."+name, ".")
+		switch f := v.Field(i); {
+		case f.Kind() == reflect.String:
+		case f.IsNil():
+			list = append(list, name)
+		case f.Kind() == reflect.Pointer && f.Elem().Kind() == reflect.Struct:
+			list = append(list, unknown(f.Elem(), name)...)
+		}
+	}
+	return list
 }
 
 func TestFeatures(t *testing.T) {
