@@ -23,9 +23,11 @@ var arrows = map[string][]string{
 	"internal":  {},
 }
 
-// testArrows are more for tests alone: a machine is tested with the guest that it was made for.
+// testArrows are more for tests alone: a machine is tested with the guest that it was made for, and vhost-user with
+// QEMU's machine, which needs a kernel.
 var testArrows = map[string][]string{
 	"vmm":   {"guest"},
+	"vhost": {"boot"},
 	"guest": {"boot"},
 }
 
