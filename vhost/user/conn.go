@@ -191,6 +191,9 @@ func (c *Conn) fill(m *Message, b []byte) error {
 		if err := m.collect(c.oob[:max(oobn, 0)]); err != nil {
 			return err
 		}
+		if errors.Is(err, io.EOF) {
+			n, err = 0, nil
+		}
 		switch {
 		case err != nil:
 			return err

@@ -19,6 +19,9 @@ var ErrClosed = errors.New("backend: server closed")
 
 // Options are what a program may choose for a server.
 type Options struct {
+	// InBand offers kicks and calls by message, for a front-end that has no
+	// eventfds. Others agree to that without meaning it (QEMU does).
+	InBand bool
 	// Observer is told of each step of each queue; nil for nobody.
 	Observer queue.Observer
 	// Report is told of what a front-end did wrong, and of errors that have nowhere

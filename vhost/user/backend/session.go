@@ -17,7 +17,7 @@ import (
 // devices: their front-ends answer for the configuration space.
 const protocolFeatures = user.ProtocolFeatures(1<<user.ProtocolMQ | 1<<user.ProtocolReplyAck | 1<<user.ProtocolBackendReq |
 	1<<user.ProtocolConfig | 1<<user.ProtocolInflightSHMFD | 1<<user.ProtocolResetDevice |
-	1<<user.ProtocolInbandNotifications | 1<<user.ProtocolConfigureMemSlots | 1<<user.ProtocolStatus)
+	1<<user.ProtocolConfigureMemSlots | 1<<user.ProtocolStatus)
 
 // maxSlots is how many memory regions a front-end can have with CONFIGURE_MEM_SLOTS.
 const maxSlots = 64
@@ -26,7 +26,6 @@ const maxSlots = 64
 var (
 	errNotAgreed = errors.New("not agreed upon")
 	errNoRing    = errors.New("no such ring")
-	errNoMemory  = errors.New("no memory yet")
 )
 
 // session is what one front-end set up. One goroutine runs it; what the device's
@@ -165,8 +164,12 @@ func (s *session) offered() uint64 {
 }
 
 func (s *session) offeredProtocol() user.ProtocolFeatures {
+	f := protocolFeatures
 	if s.dev.Type() == virtio.TypeNet {
-		return protocolFeatures &^ user.Protocol(user.ProtocolConfig)
+		f &^= user.Protocol(user.ProtocolConfig)
 	}
-	return protocolFeatures
+	if s.server.opt.InBand {
+		f |= user.Protocol(user.ProtocolInbandNotifications)
+	}
+	return f
 }
