@@ -1,16 +1,25 @@
 package virtio
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tandem/virtio/memory"
 	"tandem/virtio/queue"
 )
 
 // Serve handles one chain and returns how many bytes it wrote into the chain's
-// writable part. An error means that the queue is broken: see queue.Queue.Broken.
+// writable part. An error means that the queue is broken (see queue.Queue.Broken), but
+// for Later.
 type Serve func(q *queue.Queue, c *queue.Chain) (written uint32, err error)
+
+// Later is what a Serve returns that cannot serve the chain yet: the chain is put back,
+// and served again when so much time has passed, or earlier.
+type Later time.Duration
+
+func (l Later) Error() string { return fmt.Sprintf("to be served in %v", time.Duration(l)) }
 
 // Workers serve the queues of a device that answers each chain before it takes the
 // next one of that queue: a goroutine a queue, which sleeps in Queue.Kick. Many
@@ -32,6 +41,11 @@ type life struct {
 	failed atomic.Bool
 }
 
+func (l *life) end(err error) {
+	l.failed.Store(true)
+	l.fail(err)
+}
+
 // Start serves all enabled queues. serve gives the handler of each.
 func (w *Workers) Start(a *Activation, serve func(queue int) Serve) {
 	w.serve = serve
@@ -45,6 +59,14 @@ func (w *Workers) Start(a *Activation, serve func(queue int) Serve) {
 		}
 	}
 }
+
+// Fail is Activation.Fail, for a device that serves some queues by itself: the workers
+// leave theirs alone from here on. Failed tells whether that, or a broken queue of
+// theirs, has happened.
+func (w *Workers) Fail(err error) { w.life.end(err) }
+
+// Failed tells whether the device waits for a reset. See Fail.
+func (w *Workers) Failed() bool { return w.life.failed.Load() }
 
 // StartQueue serves one more queue.
 func (w *Workers) StartQueue(i int, q Queue) {
@@ -123,6 +145,7 @@ type worker struct {
 
 	busy  sync.Mutex  // held by whoever uses the queue: run or Notify
 	chain queue.Chain // the one in flight
+	later *time.Timer // kicks, when Serve has asked for time
 }
 
 func (k *worker) run() {
@@ -153,15 +176,10 @@ func (k *worker) drain(kicked bool, limit int) (more bool) {
 		return false
 	}
 	if err := memory.Guard(func() { more = k.serveChains(kicked, limit) }); err != nil {
-		k.fail(err)
+		k.life.end(err)
 		return false
 	}
 	return more
-}
-
-func (k *worker) fail(err error) {
-	k.life.failed.Store(true)
-	k.life.fail(err)
 }
 
 func (k *worker) serveChains(kicked bool, limit int) (more bool) {
@@ -171,8 +189,12 @@ func (k *worker) serveChains(kicked bool, limit int) (more bool) {
 	k.queue.DisableKicks()
 	for ; limit > 0; limit-- {
 		ok, err := k.one()
+		if later, isLater := err.(Later); isLater {
+			k.comeBack(time.Duration(later))
+			return false
+		}
 		if err != nil {
-			k.fail(err)
+			k.life.end(err)
 			return false
 		}
 		if k.dead() {
@@ -196,12 +218,25 @@ func (k *worker) one() (bool, error) {
 		return false, err
 	}
 	written, err := k.serve(k.queue.Queue, &k.chain)
+	if _, isLater := err.(Later); isLater {
+		k.queue.Rewind(1)
+	}
 	if err != nil {
 		return false, err
 	}
 	k.queue.Push(k.chain.Head, written)
 	k.queue.Publish()
 	return true, nil
+}
+
+// comeBack has the queue looked at again after some time. Until then the driver need
+// not kick. Called with busy held.
+func (k *worker) comeBack(after time.Duration) {
+	if k.later == nil {
+		k.later = time.AfterFunc(after, func() { _ = k.queue.Kick.Signal() })
+		return
+	}
+	k.later.Reset(after)
 }
 
 // dead tells whether the queue must be left alone: it is being stopped, or the
@@ -219,6 +254,9 @@ func (k *worker) join() {
 	<-k.done
 	k.busy.Lock() // a Notify may be at its last chain
 	defer k.busy.Unlock()
+	if k.later != nil {
+		k.later.Stop()
+	}
 	// What woke run is no kick of the next activation's.
 	_, _ = k.queue.Kick.Clear()
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/internal/testenv"
+	"tandem/virtio/internal/iovec"
 	"tandem/virtio/virtiotest"
 )
 
@@ -232,7 +233,7 @@ func TestStorageCannotZero(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.close()
-	var v vector
+	var v iovec.Vector
 	if err := b.writeZeros(&v, 512, 1<<20-1024); err != nil {
 		t.Fatal(err)
 	}

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"io"
 
+	"tandem/virtio/internal/iovec"
+
 	"golang.org/x/sys/unix"
 )
-
-// maxIovec is how many pieces one system call takes: UIO_MAXIOV.
-const maxIovec = 1024
 
 // ioError says what could not be done to which disk. path and off are put into
 // words only when somebody reads them.
@@ -18,9 +17,11 @@ func (b *backing) ioError(op string, off int64, err error) error {
 }
 
 // read fills the pieces from the file at off. It uses the list up.
-func (b *backing) read(v *vector, pieces [][]byte, off int64) error {
+func (b *backing) read(v *iovec.Vector, pieces [][]byte, off int64) error {
 	for len(pieces) > 0 {
-		n, err := preadv(b.file, v.load(pieces), off)
+		v.Reset()
+		v.Add(pieces)
+		n, err := v.Preadv(b.file.Fd(), off)
 		if err == nil && n == 0 {
 			err = io.ErrUnexpectedEOF // the file has shrunk
 		}
@@ -35,13 +36,15 @@ func (b *backing) read(v *vector, pieces [][]byte, off int64) error {
 
 // write writes the pieces to the file at off, durably if asked. It uses the list
 // up.
-func (b *backing) write(v *vector, pieces [][]byte, off int64, durable bool) error {
+func (b *backing) write(v *iovec.Vector, pieces [][]byte, off int64, durable bool) error {
 	flags := 0
 	if durable {
 		flags = unix.RWF_DSYNC
 	}
 	for len(pieces) > 0 {
-		n, err := pwritev2(b.file, v.load(pieces), off, flags)
+		v.Reset()
+		v.Add(pieces)
+		n, err := v.Pwritev(b.file.Fd(), off, flags)
 		if err == nil && n == 0 {
 			err = io.ErrShortWrite
 		}
@@ -95,7 +98,7 @@ func (b *backing) discard(off, n int64) error {
 var zeros [1 << 18]byte
 
 // zero makes a range read as zeros; it may give up its storage if unmap is set.
-func (b *backing) zero(v *vector, off, n int64, unmap bool) error {
+func (b *backing) zero(v *iovec.Vector, off, n int64, unmap bool) error {
 	modes := []uint32{unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_KEEP_SIZE}
 	if unmap {
 		modes = []uint32{unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE, modes[0]}
@@ -112,7 +115,7 @@ func (b *backing) zero(v *vector, off, n int64, unmap bool) error {
 	return b.writeZeros(v, off, n)
 }
 
-func (b *backing) writeZeros(v *vector, off, n int64) error {
+func (b *backing) writeZeros(v *iovec.Vector, off, n int64) error {
 	for end := off + n; off < end; {
 		piece := zeros[:min(int64(len(zeros)), end-off)]
 		if err := b.write(v, [][]byte{piece}, off, false); err != nil {

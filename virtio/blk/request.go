@@ -3,6 +3,7 @@ package blk
 import (
 	"encoding/binary"
 
+	"tandem/virtio/internal/iovec"
 	"tandem/virtio/queue"
 )
 
@@ -34,7 +35,7 @@ const (
 // requests carries out the requests of one queue, one at a time.
 type requests struct {
 	d      *Disk
-	vector vector
+	vector iovec.Vector
 	header [headerSize]byte
 	ranges [maxRanges]blockRange
 	raw    [rangeSize]byte

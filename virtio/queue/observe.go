@@ -7,6 +7,8 @@ type Stage uint8
 const (
 	KickSeen      Stage = iota // the device woke and looks at the available index
 	ChainPopped                // a chain was taken and all its addresses were checked
+	FrameReceived              // a network card read a frame from its backend
+	FrameSent                  // a network card wrote one to it
 	UsedPublished              // the driver can see the chain in the used ring
 	CallSent                   // an interrupt was raised
 )
@@ -17,6 +19,10 @@ func (s Stage) String() string {
 		return "kick seen"
 	case ChainPopped:
 		return "chain popped"
+	case FrameReceived:
+		return "frame received"
+	case FrameSent:
+		return "frame sent"
 	case UsedPublished:
 		return "used published"
 	case CallSent:
@@ -36,8 +42,8 @@ type Event struct {
 	// index for UsedPublished. For KickSeen it is the driver's available index, for
 	// CallSent the used index that the call announces.
 	Index uint16
-	// Length is the chain's bytes for ChainPopped, the bytes written for
-	// UsedPublished, and the number of chains waiting for KickSeen.
+	// Length is the chain's bytes for ChainPopped, the frame's with its header for
+	// FrameReceived and FrameSent, the bytes written for UsedPublished, and the number of chains waiting for KickSeen.
 	Length uint64
 }
 
@@ -45,4 +51,11 @@ type Event struct {
 // it: it stamps the time itself, and must be quick and not block.
 type Observer interface {
 	Observe(Event)
+}
+
+// Stamp tells the observer of a step that the device makes, and not the queue.
+func (q *Queue) Stamp(stage Stage, head, index uint16, length uint64) {
+	if o := q.cfg.Observer; o != nil {
+		o.Observe(Event{Stage: stage, Queue: uint16(q.cfg.Index), Head: head, Index: index, Length: length})
+	}
 }
