@@ -14,6 +14,8 @@ func boxVerbs() []*cobra.Command {
 	return []*cobra.Command{
 		newRunCommand(), newPsCommand(), newLogsCommand(), newExecCommand(), newStopCommand(), newKillCommand(), newPauseCommand(),
 		newUnpauseCommand(), newWaitCommand(), newInspectCommand(), newRmCommand(), newStatsCommand(), newTopCommand(), newCpCommand(),
+		newEventsCommand(), newCreateCommand(), newStartCommand(), newRestartCommand(), newRenameCommand(), newUpdateCommand(),
+		newPortCommand(), newAttachCommand(), newDiffCommand(),
 		newSystemCommand(), newKeepBoxCommand(),
 	}
 }

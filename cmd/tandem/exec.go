@@ -80,7 +80,7 @@ func execInBox(cmd *cobra.Command, r *box.Record, o box.ExecOptions, interactive
 	if detach {
 		return nil
 	}
-	passSignals(caught, p, t)
+	passSignals(caught, p.Process, t)
 	status, err := p.Wait()
 	t.close()
 	if err != nil {

@@ -31,7 +31,7 @@ func newPsCommand() *cobra.Command {
 			list, listErr := home.List()
 			shown := []listed{}
 			for _, r := range list {
-				if s := r.Status(); all || s == box.Running || s == box.Paused || s == box.Created {
+				if s := r.Status(); all || s == box.Running || s == box.Paused || s == box.Restarting || s == box.Created && r.Keeper != (box.Keeper{}) {
 					shown = append(shown, listed{r, s})
 				}
 			}
@@ -113,6 +113,8 @@ func (l listed) words() string {
 		return "Up " + ago(l.Started)
 	case box.Paused:
 		return "Up " + ago(l.Started) + " (Paused)"
+	case box.Restarting:
+		return fmt.Sprintf("Restarting (%d) %s ago", l.LastExit.Status, ago(l.LastExit.Finished))
 	case box.Exited:
 		return fmt.Sprintf("Exited (%d) %s ago", l.Exit.Status, ago(l.Exit.Finished))
 	}

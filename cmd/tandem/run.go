@@ -60,26 +60,9 @@ func runBox(cmd *cobra.Command, f *runFlags, args []string) error {
 	if o.TTY && !o.Detach && !isTerminal(cmd.InOrStdin()) && o.Interactive {
 		return errors.New("--tty with --interactive: standard input is no terminal (leave -t out)")
 	}
-	home, err := box.Open()
+	r, err := newBox(cmd, f, o)
 	if err != nil {
 		return err
-	}
-	cid, err := newIDFile(f.cidFile)
-	if err != nil {
-		return err
-	}
-	progress := newImageProgress(cmd)
-	defer progress.line.done()
-	if err := pullForRun(cmd.Context(), home, o.Image, f.pull.value, progress.show); err != nil {
-		return errors.Join(err, cid.remove())
-	}
-	r, err := home.New(cmd.Context(), *o, progress.show)
-	progress.line.done()
-	if err != nil {
-		return errors.Join(err, cid.remove())
-	}
-	if err := cid.write(r.ID); err != nil {
-		return errors.Join(err, r.Discard())
 	}
 	if o.Detach {
 		if err := r.Detach(cmd.Context()); err != nil {
@@ -89,6 +72,31 @@ func runBox(cmd *cobra.Command, f *runFlags, args []string) error {
 		return err
 	}
 	return runForeground(cmd, f, r)
+}
+
+// newBox makes what options ask for, to be started.
+func newBox(cmd *cobra.Command, f *runFlags, o *box.Options) (*box.Record, error) {
+	home, err := box.Open()
+	if err != nil {
+		return nil, err
+	}
+	cid, err := newIDFile(f.cidFile)
+	if err != nil {
+		return nil, err
+	}
+	progress := newImageProgress(cmd)
+	defer progress.line.done()
+	if err := pullForRun(cmd.Context(), home, o.Image, f.pull.value, progress.show); err != nil {
+		return nil, errors.Join(err, cid.remove())
+	}
+	r, err := home.New(cmd.Context(), *o, progress.show)
+	if err != nil {
+		return nil, errors.Join(err, cid.remove())
+	}
+	if err := cid.write(r.ID); err != nil {
+		return nil, errors.Join(err, r.Discard())
+	}
+	return r, nil
 }
 
 // pullForRun gets the image, if it shall be got.

@@ -20,7 +20,7 @@ import (
 type runFlags struct {
 	options box.Options
 	rootfs  string
-	memory  sizeValue
+	limits  limitFlags
 	shm     sizeValue
 
 	volumes, mounts, tmpfs, publish []string
@@ -28,13 +28,10 @@ type runFlags struct {
 	ulimits, devices, security, dns []string
 	entrypoint, network             string
 
-	cidFile    string
-	pull       *choiceValue
-	trace      bool
-	privileged bool
-	init       bool
-	restart    string
-	json       bool
+	cidFile string
+	pull    *choiceValue
+	trace   bool
+	json    bool
 }
 
 const (
@@ -57,9 +54,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.Remove, "rm", false, "remove the container when it has ended")
 	flags.BoolVarP(&o.Detach, "detach", "d", false, "leave the container running, and print its ID")
 
-	flags.VarP(&f.memory, "memory", "m", "limit of memory, in bytes or with K, M, G")
-	flags.Float64Var(&o.CPUs, "cpus", 0, "limit of CPUs, such as 0.5")
-	flags.Int64Var(&o.PidsLimit, "pids-limit", 0, "limit of processes and threads, -1 for none")
+	f.limits.register(flags)
 	flags.StringArrayVar(&f.ulimits, "ulimit", nil, "limit of one process, `NAME=SOFT[:HARD]`, such as nofile=1024")
 
 	flags.StringArrayVarP(&f.volumes, "volume", "v", nil, "show a file or folder of the host in the container, `SOURCE:TARGET[:ro]`")
@@ -83,19 +78,18 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	_ = flags.MarkHidden("net") // it exists
 	flags.StringArrayVarP(&f.publish, "publish", "p", nil, "let the host's port lead to the container's, `[ADDRESS:]PORT:PORT[/udp]`")
 	flags.StringArrayVar(&f.dns, "dns", nil, "`ADDRESS` of a name server, in the place of the host's")
+	flags.StringArrayVar(&o.DNSSearch, "dns-search", nil, "`DOMAIN` to look names up in, in the place of the host's; . for none")
+	flags.StringArrayVar(&o.DNSOptions, "dns-option", nil, "`OPTION` of resolv.conf, in the place of the host's")
 	flags.StringArrayVar(&o.AddHosts, "add-host", nil, "`NAME:ADDRESS` for /etc/hosts")
 
 	flags.StringArrayVar(&o.CapAdd, "cap-add", nil, "add the capability `CAP`, or ALL")
 	flags.StringArrayVar(&o.CapDrop, "cap-drop", nil, "take the capability `CAP` away, or ALL")
 	flags.StringArrayVar(&f.security, "security-opt", nil, "`OPTION`: seccomp=FILE, seccomp=unconfined, no-new-privileges")
 	flags.StringArrayVar(&f.sysctl, "sysctl", nil, "set a kernel parameter of the container's namespaces, `NAME=VALUE`")
-	flags.BoolVar(&f.privileged, "privileged", false, "")
-	flags.BoolVar(&f.init, "init", false, "")
-	flags.StringVar(&f.restart, "restart", "no", "")
-	for _, name := range []string{"privileged", "init", "restart"} { // refused, and told why
-		_ = flags.MarkHidden(name)
-	}
+	flags.BoolVar(&o.Privileged, "privileged", false, "let it do all that root may do on the host: no filter, all devices, /sys to write to")
+	flags.IntVar(&o.OOMScoreAdj, "oom-score-adj", 0, "whom the kernel kills first when memory runs out, -1000 to 1000")
 
+	flags.BoolVar(&o.Init, "init", false, "run the command below an init, which reaps what nobody waits for, and passes signals on")
 	flags.StringVar(&o.StopSignal, "stop-signal", "", "`SIGNAL` by which `tandem stop` asks it to end (default: the image's, or TERM)")
 	flags.IntVar(&o.StopTimeout, "stop-timeout", defaultStopTimeout, "`SECONDS` that it then has")
 	flags.StringVar(&f.cidFile, "cidfile", "", "write the container's ID to `FILE`, which must not be there")
@@ -105,11 +99,12 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 
 // settle reads the flags' values. What is wrong is told with the flag.
 func (f *runFlags) settle(flags *pflag.FlagSet, args []string) (*box.Options, error) {
-	if err := f.refuse(); err != nil {
+	o := &f.options
+	o.ShmSize = int64(f.shm)
+	var err error
+	if o.Limits, o.Restart, err = f.limits.settle(flags, o.Limits, o.Restart); err != nil {
 		return nil, err
 	}
-	o := &f.options
-	o.Memory, o.ShmSize = int64(f.memory), int64(f.shm)
 	if f.rootfs != "" {
 		path, err := filepath.Abs(f.rootfs)
 		if err != nil {
@@ -133,19 +128,6 @@ func (f *runFlags) settle(flags *pflag.FlagSet, args []string) (*box.Options, er
 		}
 	}
 	return o, o.Check()
-}
-
-// refuse names what docker has and tandem has not.
-func (f *runFlags) refuse() error {
-	switch {
-	case f.privileged:
-		return fmt.Errorf("--privileged: tandem has no such switch; ask for what is needed: --cap-add, --device, --security-opt seccomp=unconfined")
-	case f.init:
-		return fmt.Errorf("--init: the engine has no init of its own yet; name one of the image's as the command, such as tini")
-	case f.restart != "no":
-		return fmt.Errorf("--restart %s: tandem has no daemon that could: let the service manager run `tandem run`, and restart that", f.restart)
-	}
-	return nil
 }
 
 func (f *runFlags) readMounts() error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,16 +11,19 @@ import (
 
 // newKeepBoxCommand is what a detached container's keeper is started as. Nobody types it.
 func newKeepBoxCommand() *cobra.Command {
-	return &cobra.Command{
+	hold := false
+	cmd := &cobra.Command{
 		Use: box.KeeperVerb + " ID", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			home, err := box.Open()
 			if err != nil {
 				return err
 			}
-			return home.KeepDetached(args[0], tellStart)
+			return home.KeepDetached(args[0], hold, tellStart)
 		},
 	}
+	cmd.Flags().BoolVar(&hold, strings.TrimPrefix(box.HoldFlag, "--"), false, "hold output back for who attaches")
+	return cmd
 }
 
 // tellStart is tandem's words and exit status for an error.

@@ -62,7 +62,13 @@ func newKillCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("--signal: %w", err)
 			}
-			return eachBox(cmd, args, func(r *box.Record) error { return r.Signal(cmd.Context(), s) })
+			return eachBox(cmd, args, func(r *box.Record) error {
+				stop, err := stopSignal(r, "")
+				if err != nil {
+					return err
+				}
+				return r.Kill(cmd.Context(), s, stop)
+			})
 		},
 	}
 	cmd.Flags().StringVarP(&name, "signal", "s", name, "`SIGNAL`, a name or number")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -21,7 +22,20 @@ func (r *Record) Signal(ctx context.Context, s syscall.Signal) error {
 	if errors.Is(err, container.ErrNotRunning) {
 		err = fmt.Errorf("%w: %s", ErrStopped, r.Name)
 	}
+	if err == nil {
+		r.tell("kill", "signal", strconv.Itoa(int(s)))
+	}
 	return err
+}
+
+// Kill sends a signal as a user's. One that is to end the box ends it for good, whatever its restart policy is.
+func (r *Record) Kill(ctx context.Context, s, stop syscall.Signal) error {
+	if s == unix.SIGKILL || s == stop {
+		if err := r.stayEnded(); err != nil {
+			return err
+		}
+	}
+	return r.Signal(ctx, s)
 }
 
 // Pause freezes the box's processes.
@@ -30,7 +44,11 @@ func (r *Record) Pause(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.Pause(ctx)
+	if err := c.Pause(ctx); err != nil {
+		return err
+	}
+	r.tell("pause")
+	return nil
 }
 
 // Unpause lets them go on.
@@ -39,21 +57,36 @@ func (r *Record) Unpause(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.Resume(ctx)
+	if err := c.Resume(ctx); err != nil {
+		return err
+	}
+	r.tell("unpause")
+	return nil
 }
 
 // Stop asks the box to end by a signal, and kills it if it has not after the time, which is its own if it is negative. It
 // returns when the keeper is done. A box that does not run is stopped already.
 func (r *Record) Stop(ctx context.Context, s syscall.Signal, limit time.Duration) error {
 	switch r.Status() {
-	case Exited:
+	case Exited, Created:
 		return r.Keeper.Wait(ctx)
 	case Dead:
 		return fmt.Errorf("container %s is dead, and nobody would put down its end: tandem rm -f %s", r.Name, r.Name)
 	}
+	if err := r.stayEnded(); err != nil {
+		return err
+	}
+	err := r.stop(ctx, s, limit)
+	if err == nil {
+		r.tell("stop")
+	}
+	return err
+}
+
+func (r *Record) stop(ctx context.Context, s syscall.Signal, limit time.Duration) error {
 	if err := r.Signal(ctx, s); err != nil {
 		if errors.Is(err, ErrStopped) {
-			return r.Keeper.Wait(ctx)
+			return errors.Join(r.wakeKeeper(), r.Keeper.Wait(ctx))
 		}
 		return err
 	}
@@ -75,8 +108,14 @@ func (r *Record) Stop(ctx context.Context, s syscall.Signal, limit time.Duration
 
 // kill ends the box, and returns when its keeper is done.
 func (r *Record) kill(ctx context.Context) error {
+	if err := r.stayEnded(); err != nil {
+		return err
+	}
 	err := r.Signal(ctx, unix.SIGKILL)
-	if err != nil && !errors.Is(err, ErrStopped) {
+	if errors.Is(err, ErrStopped) {
+		err = r.wakeKeeper()
+	}
+	if err != nil {
 		return err
 	}
 	if r.Status() == Paused {
@@ -92,6 +131,7 @@ func (r *Record) Remove(ctx context.Context, force bool) error {
 	switch s := r.Status(); {
 	case s == Exited:
 	case s == Dead:
+	case s == Created && r.Keeper == Keeper{}: // it was never started
 	case !force:
 		return fmt.Errorf("%w: %s is %s; stop it first, or remove it with --force", ErrRunning, r.Name, s)
 	default:

@@ -30,6 +30,11 @@ func (r *Record) spec(n *boxNetwork) (*container.Spec, error) {
 		},
 		Prepare: n.prepare,
 	}
+	if r.Options.Init {
+		if s.Init, err = os.Executable(); err != nil { // tandem is one, by another name
+			return nil, fmt.Errorf("--init: %w", err)
+		}
+	}
 	return s, nil
 }
 
@@ -52,6 +57,9 @@ func (r *Record) config(n *boxNetwork) (*specs.Spec, error) {
 		MaskedPaths: maskedPaths, ReadonlyPaths: readonlyPaths,
 	}
 	linux.Resources.Devices = rules
+	if o.Privileged {
+		linux.MaskedPaths, linux.ReadonlyPaths = nil, nil
+	}
 	c := &specs.Spec{
 		Version: specs.Version, Process: process, Root: &specs.Root{Readonly: o.ReadOnly}, Hostname: n.hostname,
 		Mounts: r.mounts(n.mounts), Linux: linux, Annotations: o.Labels,
@@ -97,9 +105,13 @@ func (r *Record) process() (*specs.Process, error) {
 	if user.UID != 0 {
 		sets.Permitted, sets.Effective = nil, nil // as execve would leave it, see capabilities(7)
 	}
+	var adjust *int
+	if o.OOMScoreAdj != 0 {
+		adjust = &o.OOMScoreAdj
+	}
 	p := &specs.Process{
 		Terminal: o.TTY, User: user, Args: r.Command, Env: r.env(), Cwd: "/", Capabilities: sets, Rlimits: o.Ulimits,
-		NoNewPrivileges: o.NoNewPrivileges,
+		NoNewPrivileges: o.NoNewPrivileges, OOMScoreAdj: adjust,
 	}
 	for _, dir := range []string{o.Workdir, image.WorkingDir} {
 		if dir != "" {

@@ -8,9 +8,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,7 +19,10 @@ import (
 )
 
 // KeeperVerb is the hidden verb of tandem's that keeps a detached box: `tandem keep-box ID`, with a pipe as descriptor 3.
-const KeeperVerb = "keep-box"
+const (
+	KeeperVerb = "keep-box"
+	HoldFlag   = "--hold" // see Begin
+)
 
 // StartError is what kept a detached box from starting, as its keeper told it.
 type StartError struct {
@@ -62,6 +65,9 @@ func (r *Record) detach(ctx context.Context) error {
 		return err
 	}
 	cmd := exec.Command(self, KeeperVerb, r.ID)
+	if r.hold {
+		cmd.Args = append(cmd.Args, HoldFlag)
+	}
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), RunVariable+"="+r.home.Run, "TANDEM_ROOT="+r.home.Data)
 	cmd.Stdout, cmd.Stderr = words, words
@@ -99,7 +105,7 @@ func lastWords(path string) string {
 
 // KeepDetached is the keeper's whole life: it takes the box over, starts it, tells so, logs what it writes, and puts down
 // its end. tell says what tandem would say, and end with, for an error.
-func (h *Home) KeepDetached(id string, tell func(error) StartError) error {
+func (h *Home) KeepDetached(id string, hold bool, tell func(error) StartError) error {
 	ready := os.NewFile(readyFD, "ready")
 	if ready == nil {
 		return errors.New("box: nobody waits for this keeper")
@@ -109,6 +115,7 @@ func (h *Home) KeepDetached(id string, tell func(error) StartError) error {
 	if err != nil {
 		return err
 	}
+	r.hold = hold
 	k, err := r.takeOver()
 	if err != nil {
 		text, encodeErr := json.Marshal(tell(err))
@@ -119,29 +126,7 @@ func (h *Home) KeepDetached(id string, tell func(error) StartError) error {
 		return err
 	}
 	ready.Close()
-	stop := passSignals(k.process)
-	_, err = r.Keep(context.Background(), k.process)
-	stop()
-	return errors.Join(err, k.close())
-}
-
-// passSignals has a box asked to end when its keeper is: at the machine's end, say.
-func passSignals(p *container.Process) (stop func()) {
-	received := make(chan os.Signal, 8)
-	signal.Notify(received, unix.SIGTERM)
-	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range received {
-			_ = p.Signal(unix.SIGTERM) // it may have ended: Wait tells
-		}
-	}()
-	return func() {
-		signal.Stop(received)
-		close(received)
-		<-done
-	}
+	return errors.Join(k.keep(context.Background(), r), k.log.Close())
 }
 
 // kept is a detached box that runs.
@@ -150,6 +135,53 @@ type kept struct {
 	log     *Log
 	readers []func() // each ends when its stream has
 	closers []io.Closer
+	hub     *hub // of those who are attached
+	asked   *asked
+}
+
+// keep waits for the box's end, and starts it anew as its policy says.
+func (k *kept) keep(ctx context.Context, r *Record) error {
+	defer k.hub.close()
+	defer k.asked.stop()
+	pause := time.Duration(0)
+	for {
+		k.asked.pass(k.process)
+		if r.staysEnded() { // it was asked to while it was being started, when there was nobody to signal
+			_ = k.process.Signal(unix.SIGKILL) // it may have ended: Wait tells
+		}
+		exit, err := r.await(ctx, k.process)
+		k.asked.pass(nil)
+		k.process.Release()
+		if err != nil && exit.Finished.IsZero() {
+			return err
+		}
+		if err := r.refresh(); err != nil { // the policy may have been changed
+			return err
+		}
+		again := r.Options.Restart.again(exit.Status, r.Restarts) && !r.staysEnded() && !k.asked.toEnd()
+		if err != nil || !again {
+			k.closeStreams()
+			k.hub.awaitFirst() // while there is a socket to come by
+			err = errors.Join(err, r.settle(exit))
+			k.hub.ended(exit)
+			return err
+		}
+		k.closeStreams()
+		k.hub.ended(exit)
+		r.LastExit, r.PID = &exit, 0
+		if err := r.save(); err != nil {
+			return err
+		}
+		pause = nextPause(pause, exit.Finished.Sub(r.Started))
+		if !k.asked.pause(pause) || r.staysEnded() {
+			return r.settle(exit)
+		}
+		r.Restarts++
+		if err := k.start(r); err != nil {
+			exit.Error = err.Error()
+			return errors.Join(err, r.settle(exit))
+		}
+	}
 }
 
 // takeOver starts the box with this process as its keeper.
@@ -160,10 +192,22 @@ func (r *Record) takeOver() (k *kept, err error) {
 	if err := r.save(); err != nil {
 		return nil, err
 	}
-	k = &kept{}
+	k = &kept{asked: listen()}
 	if k.log, err = OpenLog(r.data(logFile)); err != nil {
 		return nil, err
 	}
+	if k.hub, err = newHub(r); err != nil {
+		return nil, errors.Join(err, k.log.Close())
+	}
+	if err := k.start(r); err != nil {
+		k.hub.close()
+		return nil, errors.Join(err, k.log.Close())
+	}
+	return k, nil
+}
+
+// start starts the box, and what reads its streams.
+func (k *kept) start(r *Record) error {
 	streams, theirs, err := k.streams(r)
 	if err == nil {
 		k.process, err = r.Start(context.Background(), streams)
@@ -172,12 +216,13 @@ func (r *Record) takeOver() (k *kept, err error) {
 		f.Close()
 	}
 	if err != nil {
-		return nil, errors.Join(err, k.closeAll())
+		k.closeAll()
+		return err
 	}
 	for _, read := range k.readers {
 		k.log.readers.Go(read)
 	}
-	return k, nil
+	return nil
 }
 
 // streams are the box's ends, and the keeper's readers of the others.
@@ -185,18 +230,25 @@ func (k *kept) streams(r *Record) (t Streams, theirs []*os.File, err error) {
 	t.Warn = func(format string, args ...any) { fmt.Fprintf(os.Stderr, "warning: "+format+"\n", args...) }
 	if r.Options.TTY {
 		t.Console = func(master *os.File) error {
-			k.closers = append(k.closers, master)
-			k.readers = append(k.readers, func() { k.log.Copy("stdout", master) })
+			defer master.Close()
+			mine, err := pollable(master)
+			if err != nil {
+				return err
+			}
+			k.closers = append(k.closers, mine)
+			k.readers = append(k.readers, func() { k.log.Copy("stdout", io.TeeReader(mine, k.hub.output("stdout"))) })
+			k.hub.input(mine)
 			return nil
 		}
 		return t, nil, nil
 	}
-	if r.Options.Interactive { // nobody writes to it, and it does not end
+	if r.Options.Interactive { // who is attached writes to it, and it does not end
 		in, out, err := os.Pipe()
 		if err != nil {
 			return t, theirs, err
 		}
 		t.Stdin, theirs, k.closers = in, append(theirs, in), append(k.closers, out)
+		k.hub.input(out)
 	} else {
 		if t.Stdin, err = os.Open(os.DevNull); err != nil {
 			return t, theirs, err
@@ -209,20 +261,34 @@ func (k *kept) streams(r *Record) (t Streams, theirs []*os.File, err error) {
 			return t, theirs, err
 		}
 		*to, theirs, k.closers = out, append(theirs, out), append(k.closers, in)
-		k.readers = append(k.readers, func() { k.log.Copy(name, in) })
+		k.readers = append(k.readers, func() { k.log.Copy(name, io.TeeReader(in, k.hub.output(name))) })
 	}
 	return t, theirs, nil
 }
 
-// close waits for the last of the output.
-func (k *kept) close() error {
-	k.log.readers.Wait()
-	return k.closeAll()
+// pollable is the file by a descriptor that blocks no thread, so that closing it ends who reads or writes it.
+func pollable(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-func (k *kept) closeAll() error {
+// closeStreams waits for the last of the output.
+func (k *kept) closeStreams() {
+	k.log.readers.Wait()
+	k.closeAll()
+}
+
+func (k *kept) closeAll() {
+	k.hub.input(nil)
 	for _, c := range k.closers {
 		c.Close()
 	}
-	return k.log.Close()
+	k.closers, k.readers = nil, nil
 }

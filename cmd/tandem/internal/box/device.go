@@ -1,10 +1,13 @@
 package box
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -63,11 +66,41 @@ func (d Device) look() (specs.LinuxDevice, specs.LinuxDeviceCgroup, error) {
 	return node, specs.LinuxDeviceCgroup{Allow: true, Type: kind, Major: &major, Minor: &minor, Access: d.Access}, nil
 }
 
+// hostDevices are all nodes below the host's /dev but what every container has of its own: terminals, and the usual ones.
+func hostDevices(root string) (list []Device, err error) {
+	own := []string{"pts", "shm", "mqueue", "fd", "console", "null", "zero", "full", "random", "urandom", "tty", "ptmx"}
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // it went away meanwhile
+		case err != nil:
+			return err
+		case filepath.Dir(path) == root && slices.Contains(own, d.Name()):
+			if d.IsDir() {
+				return filepath.SkipDir
+			}
+		case d.Type()&fs.ModeDevice != 0:
+			list = append(list, Device{Source: path, Target: path, Access: "rwm"})
+		}
+		return nil
+	})
+	return list, err
+}
+
 // devices are the nodes to be made, and the rules of what may be used: nothing but what every container has, and those.
 func (o *Options) devices() ([]specs.LinuxDevice, []specs.LinuxDeviceCgroup, error) {
 	rules := append([]specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}, cgroup.DefaultDevices()...)
 	var nodes []specs.LinuxDevice
-	for _, d := range o.Devices {
+	all := o.Devices
+	if o.Privileged {
+		rules = []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}
+		host, err := hostDevices("/dev")
+		if err != nil {
+			return nil, nil, fmt.Errorf("--privileged: %w", err)
+		}
+		all = slices.Concat(host, all)
+	}
+	for _, d := range all {
 		node, rule, err := d.look()
 		if err != nil {
 			return nil, nil, err

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"strconv"
+	"strings"
+	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -19,8 +22,15 @@ type ExecOptions struct {
 	Workdir string
 }
 
+// Execution is a command that Exec has started.
+type Execution struct {
+	*container.Process
+	box *Record
+	id  string
+}
+
 // Exec starts the command. It is this process's child, so that it can be waited for.
-func (r *Record) Exec(ctx context.Context, o ExecOptions, t Streams) (*container.Process, error) {
+func (r *Record) Exec(ctx context.Context, o ExecOptions, t Streams) (*Execution, error) {
 	c, err := r.running()
 	if err != nil {
 		return nil, err
@@ -49,7 +59,27 @@ func (r *Record) Exec(ctx context.Context, o ExecOptions, t Streams) (*container
 			return nil, err
 		}
 	}
-	return c.Exec(ctx, &container.ExecSpec{Process: &p, Stdin: t.Stdin, Stdout: t.Stdout, Stderr: t.Stderr, Console: t.Console})
+	e := &Execution{box: r, id: newID()}
+	e.tell("exec_create: " + strings.Join(o.Command, " "))
+	e.Process, err = c.Exec(ctx, &container.ExecSpec{Process: &p, Stdin: t.Stdin, Stdout: t.Stdout, Stderr: t.Stderr, Console: t.Console})
+	if err != nil {
+		return nil, err
+	}
+	e.tell("exec_start: " + strings.Join(o.Command, " "))
+	return e, nil
+}
+
+func (e *Execution) tell(action string, attributes ...string) {
+	e.box.tell(action, append(attributes, "execID", e.id)...)
+}
+
+// Wait waits for the command's end. Of one that nobody waits for nobody tells how it ended.
+func (e *Execution) Wait() (syscall.WaitStatus, error) {
+	status, err := e.Process.Wait()
+	if err == nil {
+		e.tell("exec_die", "exitCode", strconv.Itoa(ExitStatus(status)))
+	}
+	return status, err
 }
 
 // execUser looks the user up in the box's files as they are now.

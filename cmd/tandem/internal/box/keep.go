@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -67,22 +68,43 @@ func (r *Record) warner(t Streams) func(string, ...any) {
 // nothing is left.
 func (r *Record) Keep(ctx context.Context, p *container.Process) (Exit, error) {
 	ctx = context.WithoutCancel(ctx) // what has been started has to be ended, whatever happens
-	stop := r.relayPorts(ctx)
-	status, err := p.Wait()
-	stop()
+	exit, err := r.await(ctx, p)
 	p.Release()
+	if err != nil && exit.Finished.IsZero() {
+		return exit, err
+	}
+	return exit, errors.Join(err, r.settle(exit))
+}
+
+// await waits for the box's end, and takes down what runs only with a process in it.
+func (r *Record) await(ctx context.Context, p *container.Process) (Exit, error) {
+	stopRelay, stopWatch := r.relayPorts(ctx), r.watchMemory(ctx)
+	status, err := p.Wait()
+	stopRelay()
+	told := stopWatch()
 	if err != nil {
 		return Exit{}, err
 	}
-	exit := Exit{Status: ExitStatus(status), OOMKilled: r.wasOOMKilled()}
-	err = errors.Join(r.takeDown(ctx), r.putExit(exit))
+	exit := Exit{Status: ExitStatus(status), OOMKilled: r.wasOOMKilled(), Finished: time.Now().UTC()}
+	if exit.OOMKilled && !told {
+		r.tell("oom")
+	}
+	err = r.takeDown(ctx)
+	ran := exit.Finished.Sub(r.Started).Round(time.Second)
+	r.tell("die", "exitCode", strconv.Itoa(exit.Status), "execDuration", strconv.Itoa(int(ran/time.Second)))
+	return exit, err
+}
+
+// settle puts the box's end down.
+func (r *Record) settle(exit Exit) error {
+	err := r.putExit(exit)
 	if r.Options.Rootfs != "" || r.Options.Remove {
 		err = errors.Join(err, r.home.removeData(r.ID, true))
 	}
 	if r.Options.Remove {
 		err = errors.Join(err, r.Discard())
 	}
-	return exit, err
+	return err
 }
 
 // ExitStatus is how a process ended, as a shell has it.
@@ -104,6 +126,39 @@ func (r *Record) wasOOMKilled() bool {
 	}
 	n, err := g.OOMKills()
 	return err == nil && n > 0
+}
+
+// watchMemory tells of each time that the box runs out of memory.
+func (r *Record) watchMemory(ctx context.Context) (stop func() (told bool)) {
+	c, err := r.Container()
+	if err != nil {
+		return func() bool { return false }
+	}
+	g, err := c.Cgroup()
+	if err != nil || g == nil {
+		return func() bool { return false }
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	events, err := g.WatchOOM(ctx)
+	if err != nil { // no memory controller, it may be
+		cancel()
+		return func() bool { return false }
+	}
+	done := make(chan bool)
+	go func() {
+		told := false
+		for e := range events {
+			if e.OOMs > 0 || e.OOMKills > 0 {
+				r.tell("oom")
+				told = true
+			}
+		}
+		done <- told
+	}()
+	return func() bool {
+		cancel()
+		return <-done
+	}
 }
 
 // relayPorts carries connections of the host's own programs to published ports, as long as the box runs.
@@ -148,6 +203,14 @@ func (r *Record) takeDown(ctx context.Context) error {
 
 // Discard removes all that there is of a box that does not run. The record goes last, so that it can be tried again.
 func (r *Record) Discard() error {
+	err := r.discard()
+	if err == nil {
+		r.tell("destroy")
+	}
+	return err
+}
+
+func (r *Record) discard() error {
 	if err := r.takeDown(context.Background()); err != nil {
 		return err
 	}

@@ -156,6 +156,10 @@ func (o *Options) usualMounts() []specs.Mount {
 		shm = defaultShm
 	}
 	const nosuid, noexec, nodev = "nosuid", "noexec", "nodev"
+	kernel := []string{nosuid, noexec, nodev, "ro"} // what changes the host's kernel
+	if o.Privileged {
+		kernel[3] = "rw"
+	}
 	return []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{nosuid, noexec, nodev}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{nosuid, "strictatime", "mode=755", "size=65536k"}},
@@ -163,8 +167,8 @@ func (o *Options) usualMounts() []specs.Mount {
 			Destination: "/dev/pts", Type: "devpts", Source: "devpts",
 			Options: []string{nosuid, noexec, "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"},
 		},
-		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{nosuid, noexec, nodev, "ro"}},
-		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{nosuid, noexec, nodev, "ro"}},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: kernel},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: kernel},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{nosuid, noexec, nodev}},
 		{
 			Destination: "/dev/shm", Type: "tmpfs", Source: "shm",

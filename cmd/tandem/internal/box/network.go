@@ -122,7 +122,7 @@ func (n *boxNetwork) prepare(pid *int) []plan.Phase {
 // writeHostFiles fills the files that are bound into /etc. They stay the same files: the engine may hold them already.
 func (r *Record) writeHostFiles(n *boxNetwork) error {
 	o := &r.Options
-	s := resolv.Spec{Hostname: n.hostname, Servers: o.DNS, Extra: o.AddHosts}
+	s := resolv.Spec{Hostname: n.hostname, Servers: o.DNS, Search: o.DNSSearch, Options: o.DNSOptions, Extra: o.AddHosts}
 	ownLoopback := n.mode.Kind == network.ModeHost || n.mode.Kind == network.ModePath
 	var err error
 	if s.HostResolvConf, err = resolv.ReadHost(ownLoopback); err != nil {

@@ -3,7 +3,6 @@ package box
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/netip"
 	"path"
 	"strings"
@@ -35,26 +34,31 @@ type Options struct {
 	Groups      []string `json:"groups,omitempty"`
 	Workdir     string   `json:"workdir,omitempty"`
 
-	Memory    int64               `json:"memory,omitempty"` // bytes
-	CPUs      float64             `json:"cpus,omitempty"`
-	PidsLimit int64               `json:"pidsLimit,omitempty"`
-	Ulimits   []specs.POSIXRlimit `json:"ulimits,omitempty"`
-	Devices   []Device            `json:"devices,omitempty"`
-	Mounts    []specs.Mount       `json:"mounts,omitempty"` // of -v, --mount and --tmpfs
-	ReadOnly  bool                `json:"readOnly,omitempty"`
-	ShmSize   int64               `json:"shmSize,omitempty"`
-	Sysctl    map[string]string   `json:"sysctl,omitempty"`
+	Limits
+	Restart RestartPolicy `json:"restart,omitzero"`
+
+	Ulimits  []specs.POSIXRlimit `json:"ulimits,omitempty"`
+	Devices  []Device            `json:"devices,omitempty"`
+	Mounts   []specs.Mount       `json:"mounts,omitempty"` // of -v, --mount and --tmpfs
+	ReadOnly bool                `json:"readOnly,omitempty"`
+	ShmSize  int64               `json:"shmSize,omitempty"`
+	Sysctl   map[string]string   `json:"sysctl,omitempty"`
 
 	CapAdd          []string            `json:"capAdd,omitempty"`
 	CapDrop         []string            `json:"capDrop,omitempty"`
 	Unconfined      bool                `json:"seccompUnconfined,omitempty"`
 	Seccomp         *specs.LinuxSeccomp `json:"seccomp,omitempty"` // nil is the default profile
 	NoNewPrivileges bool                `json:"noNewPrivileges,omitempty"`
+	Privileged      bool                `json:"privileged,omitempty"` // all that root has on the host
+	Init            bool                `json:"init,omitempty"`       // tandem reaps and passes signals on, as its first process
+	OOMScoreAdj     int                 `json:"oomScoreAdj,omitempty"`
 
-	Network  *network.Mode  `json:"network,omitempty"` // nil is the default one
-	Ports    []port.Mapping `json:"ports,omitempty"`
-	DNS      []netip.Addr   `json:"dns,omitempty"`
-	AddHosts []string       `json:"addHosts,omitempty"` // NAME:ADDRESS
+	Network    *network.Mode  `json:"network,omitempty"` // nil is the default one
+	Ports      []port.Mapping `json:"ports,omitempty"`
+	DNS        []netip.Addr   `json:"dns,omitempty"`
+	DNSSearch  []string       `json:"dnsSearch,omitempty"`
+	DNSOptions []string       `json:"dnsOptions,omitempty"`
+	AddHosts   []string       `json:"addHosts,omitempty"` // NAME:ADDRESS
 
 	StopSignal  string `json:"stopSignal,omitempty"`
 	StopTimeout int    `json:"stopTimeout"` // seconds
@@ -67,9 +71,6 @@ func wrong(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrOption, fmt.Sprintf(format, args...))
 }
 
-// minMemory is the smallest limit that is not a slip of the pen; docker's is 6 MiB, for want of a lighter runtime.
-const minMemory = 512 << 10
-
 // Check refuses what can be known to be wrong from the options alone.
 func (o *Options) Check() error {
 	switch {
@@ -81,12 +82,12 @@ func (o *Options) Check() error {
 		return wrong("--rootfs %q is not absolute", o.Rootfs)
 	case o.Workdir != "" && !path.IsAbs(o.Workdir):
 		return wrong("--workdir %q is not absolute", o.Workdir)
-	case o.Memory != 0 && o.Memory < minMemory:
-		return wrong("--memory %d bytes: want at least %d", o.Memory, minMemory)
-	case o.CPUs < 0 || math.IsNaN(o.CPUs) || o.CPUs != 0 && o.CPUs < 0.01:
-		return wrong("--cpus %g: want 0.01 or more", o.CPUs)
-	case o.PidsLimit < -1:
-		return wrong("--pids-limit %d: want a number from 1 on, or -1 for no limit", o.PidsLimit)
+	case o.Restart.Name != "" && o.Remove:
+		return wrong("--restart %s with --rm: it would be gone", o.Restart)
+	case o.Restart.Name != "" && !o.Detach:
+		return wrong("--restart %s without --detach: a container in the foreground ends with tandem", o.Restart)
+	case o.OOMScoreAdj < -1000 || o.OOMScoreAdj > 1000:
+		return wrong("--oom-score-adj %d: want -1000 to 1000", o.OOMScoreAdj)
 	case o.StopTimeout < 0:
 		return wrong("--stop-timeout %d: want 0 seconds or more", o.StopTimeout)
 	}
@@ -95,7 +96,7 @@ func (o *Options) Check() error {
 			return err
 		}
 	}
-	return errors.Join(o.checkHostname(), o.checkEnv(), o.checkPorts())
+	return errors.Join(o.Limits.Check(), o.checkHostname(), o.checkEnv(), o.checkPorts())
 }
 
 func (o *Options) checkHostname() error {

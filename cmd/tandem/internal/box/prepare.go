@@ -27,9 +27,13 @@ func (h *Home) New(ctx context.Context, o Options, progress image.Progress) (*Re
 		return nil, err
 	}
 	if err := r.findLayers(ctx, progress); err != nil {
-		return nil, errors.Join(err, r.Discard())
+		return nil, errors.Join(err, r.discard())
 	}
-	return r, r.save()
+	if err := r.save(); err != nil {
+		return nil, errors.Join(err, r.discard())
+	}
+	r.tell("create")
+	return r, nil
 }
 
 func (r *Record) findLayers(ctx context.Context, progress image.Progress) error {
@@ -188,5 +192,6 @@ func (r *Record) Start(ctx context.Context, t Streams) (*container.Process, erro
 	if err != nil {
 		return nil, errors.Join(err, done.Undo())
 	}
+	r.tell("start")
 	return p, nil
 }

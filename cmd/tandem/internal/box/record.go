@@ -33,11 +33,14 @@ type Record struct {
 	Lower       []string            `json:"lower,omitempty"` // layers, the topmost first
 	Root        image.RootFolder    `json:"root,omitzero"`
 
-	PID     int                 `json:"pid,omitempty"` // of its first process, on the host
-	Network *network.Attachment `json:"network,omitempty"`
-	Exit    *Exit               `json:"exit,omitempty"` // nil until it has ended
+	PID      int                 `json:"pid,omitempty"`      // of its first process, on the host
+	Restarts int                 `json:"restarts,omitempty"` // by its keeper, since it was started
+	LastExit *Exit               `json:"lastExit,omitempty"` // before those
+	Network  *network.Attachment `json:"network,omitempty"`
+	Exit     *Exit               `json:"exit,omitempty"` // nil until it has ended
 
 	home *Home
+	hold bool // output is held back for who says that he attaches
 }
 
 // Exit is how a box ended.
@@ -59,8 +62,56 @@ func (r *Record) file(name string) string { return filepath.Join(r.home.runFolde
 // data is a path in the box's other folder, of what may be large.
 func (r *Record) data(name string) string { return filepath.Join(r.home.dataFolder(r.ID), name) }
 
-// save replaces the record in one step: a reader finds the old one or the new one.
+// save replaces the record, but for what others may have changed in it meanwhile: the box has one keeper, who has the
+// record in memory, and may be given another name and other limits by whoever asks for that.
 func (r *Record) save() error {
+	unlock, err := r.lockRecord()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := r.refresh(); err != nil && !errors.Is(err, fs.ErrNotExist) { // it is the first time
+		return err
+	}
+	return r.write()
+}
+
+// refresh reads what others may have changed.
+func (r *Record) refresh() error {
+	now, err := r.home.load(r.ID)
+	if err != nil {
+		return err
+	}
+	r.Name = now.Name
+	r.Options.Limits, r.Options.Restart = now.Options.Limits, now.Options.Restart
+	return nil
+}
+
+// change changes the record as it is now, and this one with it.
+func (r *Record) change(f func(now *Record)) error {
+	unlock, err := r.lockRecord()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	now, err := r.home.load(r.ID)
+	if err != nil {
+		return err
+	}
+	f(now)
+	if err := now.write(); err != nil {
+		return err
+	}
+	*r = *now
+	return nil
+}
+
+func (r *Record) lockRecord() (unlock func(), err error) {
+	return lockFile(r.file(recordFile + ".lock"))
+}
+
+// write replaces the file in one step: a reader finds the old one or the new one.
+func (r *Record) write() error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err

@@ -116,6 +116,22 @@ func notOurs(root *os.File) error {
 
 // mountLayers mounts the box's layers as an overlay that is attached nowhere, see fsmount(2).
 func (r *Record) mountLayers() (*os.File, error) {
+	return r.mountOverlay(true)
+}
+
+// lowerRoot is what was there before the box wrote anything.
+func (r *Record) lowerRoot() (*os.File, error) {
+	if len(r.Lower) > 1 {
+		return r.mountOverlay(false)
+	}
+	fd, err := unix.Open(r.Lower[0], unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: r.Lower[0], Err: err}
+	}
+	return os.NewFile(uintptr(fd), r.Lower[0]), nil
+}
+
+func (r *Record) mountOverlay(upper bool) (*os.File, error) {
 	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("fsopen overlay", err)
@@ -142,8 +158,10 @@ func (r *Record) mountLayers() (*os.File, error) {
 			return nil, err
 		}
 	}
-	if err := errors.Join(set("upperdir", r.data(upperFolder)), set("workdir", r.data(workFolder))); err != nil {
-		return nil, err
+	if upper {
+		if err := errors.Join(set("upperdir", r.data(upperFolder)), set("workdir", r.data(workFolder))); err != nil {
+			return nil, err
+		}
 	}
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return nil, fmt.Errorf("overlay of %s: %w", r.Name, err)

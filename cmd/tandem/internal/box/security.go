@@ -10,6 +10,7 @@ import (
 
 	"github.com/moby/sys/capability"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"tandem/container/seccomp"
 )
@@ -24,6 +25,9 @@ var usualCapabilities = []string{
 func (o *Options) capabilities() ([]string, error) {
 	known := knownCapabilities()
 	have := slices.Clone(usualCapabilities)
+	if o.Privileged {
+		have = ownCapabilities()
+	}
 	add, err := readCapabilities("--cap-add", o.CapAdd, known)
 	if err != nil {
 		return nil, err
@@ -33,7 +37,7 @@ func (o *Options) capabilities() ([]string, error) {
 		return nil, err
 	}
 	if slices.Contains(add, allCapabilities) {
-		have = slices.Clone(known)
+		have = ownCapabilities()
 	}
 	if slices.Contains(drop, allCapabilities) {
 		have = nil
@@ -54,6 +58,17 @@ func knownCapabilities() []string {
 	var names []string
 	for _, c := range capability.ListKnown() {
 		names = append(names, "CAP_"+strings.ToUpper(c.String()))
+	}
+	return names
+}
+
+// ownCapabilities are all that there are for anybody whom this process starts: those of its bounding set.
+func ownCapabilities() []string {
+	var names []string
+	for i, c := range capability.ListKnown() {
+		if set, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0); err == nil && set == 1 {
+			names = append(names, knownCapabilities()[i])
+		}
 	}
 	return names
 }
@@ -121,10 +136,10 @@ func readSeccomp(path string) (*specs.LinuxSeccomp, error) {
 // profile is the filter of system calls that the options come to.
 func (o *Options) profile(capabilities []string) (*specs.LinuxSeccomp, error) {
 	switch {
-	case o.Unconfined:
-		return nil, nil
 	case o.Seccomp != nil:
 		return o.Seccomp, nil
+	case o.Unconfined || o.Privileged:
+		return nil, nil
 	}
 	return seccomp.Default(capabilities)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -19,11 +18,12 @@ type Status string
 
 // What a box may be doing.
 const (
-	Created Status = "created" // it is being made
-	Running Status = "running"
-	Paused  Status = "paused"
-	Exited  Status = "exited"
-	Dead    Status = "dead" // its keeper is gone, and with it the exit status
+	Created    Status = "created" // it is being made, or was never started
+	Running    Status = "running"
+	Paused     Status = "paused"
+	Restarting Status = "restarting" // it has ended, and its keeper will start it anew
+	Exited     Status = "exited"
+	Dead       Status = "dead" // its keeper is gone, and with it the exit status
 )
 
 // Status asks the kernel.
@@ -31,10 +31,15 @@ func (r *Record) Status() Status {
 	switch {
 	case r.Exit != nil:
 		return Exited
+	case r.Keeper == Keeper{}:
+		return Created
 	case !r.Keeper.Alive():
 		return Dead
 	}
 	c, err := r.Container()
+	if err != nil && r.LastExit != nil {
+		return Restarting
+	}
 	if err != nil {
 		return Created
 	}
@@ -64,7 +69,6 @@ func (r *Record) running() (*container.Container, error) {
 
 // putExit tells all who wait how the box ended.
 func (r *Record) putExit(e Exit) error {
-	e.Finished = time.Now().UTC()
 	r.Exit, r.PID = &e, 0
 	text, err := json.Marshal(e)
 	if err != nil {
@@ -80,6 +84,9 @@ func (r *Record) Wait(ctx context.Context) (Exit, error) {
 		return Exit{}, fmt.Errorf("%w: %s", ErrNotFound, r.Name)
 	}
 	defer f.Close()
+	if r.Keeper == (Keeper{}) && r.Exit == nil {
+		return Exit{}, fmt.Errorf("%w: %s was never started", ErrStopped, r.Name)
+	}
 	keeper := r.Keeper
 	for {
 		if err := keeper.Wait(ctx); err != nil {

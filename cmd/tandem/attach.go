@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"tandem/cmd/tandem/internal/box"
+)
+
+// attachFlags are what tandem attach and tandem start share.
+type attachFlags struct {
+	interactive bool
+	proxy       bool
+	keys        string
+}
+
+func (f *attachFlags) register(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.proxy, "sig-proxy", true, "pass signals on to the container")
+	flags.StringVar(&f.keys, "detach-keys", defaultDetachKeys, "`KEYS` that leave it running: characters, or ctrl- and one, with commas between them")
+}
+
+func newAttachCommand() *cobra.Command {
+	var f attachFlags
+	noStdin := false
+	cmd := &cobra.Command{
+		Use:   "attach [flags] CONTAINER",
+		Short: "Be at the terminal of a detached container",
+		Long: "Shows what a detached container writes, from now on, and sends it what is typed, if it was made with --interactive.\n" +
+			"It ends as the container does, with its status. The keys Ctrl-P Ctrl-Q leave it running, where it has a terminal\n" +
+			"(--tty). Several may be attached at the same time.",
+		Example: "  tandem run -dit --name shell alpine && tandem attach shell\n  tandem attach --no-stdin web",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := oneBox(args[0])
+			if err != nil {
+				return err
+			}
+			f.interactive = !noStdin
+			return attachBox(cmd, r, f)
+		},
+	}
+	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "send it nothing")
+	f.register(cmd.Flags())
+	return cmd
+}
+
+// errDetach ends a copy of what is typed: the keys were.
+var errDetach = errors.New("the keys to leave were typed")
+
+// attachBox is this process's end of a container's streams, until that ends or is left.
+func attachBox(cmd *cobra.Command, r *box.Record, f attachFlags) error {
+	keys, err := parseKeys(f.keys)
+	if err != nil {
+		return err
+	}
+	a, err := r.Attach(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	session := &attached{cmd: cmd, box: r, conn: a, left: make(chan struct{}), quit: make(chan struct{})}
+	stop := session.signals(f.proxy && !r.Options.TTY)
+	defer stop()
+	if f.interactive && r.Options.Interactive {
+		restore, err := session.input(keys)
+		if err != nil {
+			return err
+		}
+		defer restore()
+	}
+	session.resize()
+	exit, err := a.Follow(cmd.OutOrStdout(), cmd.ErrOrStderr())
+	select {
+	case <-session.left:
+		r.Detached()
+		return nil
+	case <-session.quit:
+		r.Detached()
+		return exitStatus(statusInterrupted)
+	default:
+	}
+	switch {
+	case err != nil:
+		return err
+	case exit.Status != 0:
+		return exitStatus(exit.Status)
+	}
+	return nil
+}
+
+// attached is one connection.
+type attached struct {
+	cmd  *cobra.Command
+	box  *box.Record
+	conn *box.Attachment
+	left chan struct{} // closed when it is left by the keys
+	quit chan struct{} // closed when it is left by a signal
+}
+
+func (s *attached) resize() {
+	if rows, cols := terminalSize(s.cmd.InOrStdin()); rows != 0 && s.box.Options.TTY {
+		_ = s.conn.Resize(rows, cols) // it may be over: Follow tells
+	}
+}
+
+// signals follows the terminal's size, and passes the others on to the container's first process, or ends the connection.
+func (s *attached) signals(proxy bool) (stop func()) {
+	received, done := make(chan os.Signal, 64), make(chan struct{})
+	signal.Notify(received)
+	go func() {
+		defer close(done)
+		for sig := range received {
+			switch sig := sig.(syscall.Signal); sig {
+			case unix.SIGWINCH:
+				s.resize()
+			case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG, unix.SIGTTIN, unix.SIGTTOU, unix.SIGTSTP, unix.SIGCONT:
+			default:
+				if proxy {
+					_ = s.box.Signal(context.WithoutCancel(s.cmd.Context()), sig) // it may have ended: Follow tells
+					continue
+				}
+				select {
+				case <-s.quit:
+				default:
+					close(s.quit)
+					s.conn.Close()
+				}
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(received)
+		close(received)
+		<-done
+	}
+}
+
+// input sends what is typed. A terminal is made raw for a container that has one.
+func (s *attached) input(keys []byte) (restore func(), err error) {
+	restore = func() {}
+	in := s.cmd.InOrStdin()
+	if f, ok := in.(*os.File); ok && s.box.Options.TTY && isTerminal(in) {
+		state, err := term.MakeRaw(int(f.Fd()))
+		if err != nil {
+			return nil, err
+		}
+		restore = func() { _ = term.Restore(int(f.Fd()), state) }
+		in = &keyReader{r: in, keys: keys}
+	}
+	go func() { // ends with this process
+		if _, err := io.Copy(s.conn, in); errors.Is(err, errDetach) {
+			close(s.left)
+			s.conn.Close()
+		}
+	}()
+	return restore, nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tandem/cmd/tandem/internal/box"
+)
+
+func newEventsCommand() *cobra.Command {
+	var (
+		since, until string
+		filters      []string
+		asJSON       bool
+	)
+	cmd := &cobra.Command{
+		Use:   "events [flags]",
+		Short: "Print what happens to containers, as it happens",
+		Long: "Prints what happens to containers from now on, until Ctrl-C: attach, create, destroy, detach, die, exec_create,\n" +
+			"exec_die, exec_start, kill, oom, pause, rename, restart, start, stop, unpause, update. With --since also what was,\n" +
+			"as far as it is kept: the last 4 MiB. Times are dates, with or without a time of day, seconds since 1970, or spans\n" +
+			"before now, such as 10m.\n" +
+			"Filters are container=NAME, event=ACTION, image=NAME, label=NAME[=VALUE] and type=container: each kind that is\n" +
+			"named must be met, by one of its values.",
+		Example: "  tandem events --filter event=die --filter event=oom\n  tandem events --since 1h --until 0s --json | jq -r .action",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, err := eventTimes(since, until, time.Now())
+			if err != nil {
+				return err
+			}
+			if _, err := (box.Event{}).Matches(filters); err != nil {
+				return err
+			}
+			home, err := box.Open()
+			if err != nil {
+				return err
+			}
+			err = home.Events(cmd.Context(), o, func(e box.Event) error {
+				if ok, err := e.Matches(filters); !ok {
+					return err
+				}
+				if asJSON {
+					return printJSONLine(cmd.OutOrStdout(), e)
+				}
+				return printEvent(cmd.OutOrStdout(), e)
+			})
+			if errors.Is(err, context.Canceled) {
+				return exitStatus(statusInterrupted)
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&since, "since", "", "also what was since `TIME`")
+	cmd.Flags().StringVar(&until, "until", "", "end at `TIME`")
+	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "print what passes `NAME=VALUE` alone")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, an object a line")
+	return cmd
+}
+
+func eventTimes(since, until string, now time.Time) (o box.EventOptions, err error) {
+	if since != "" {
+		if o.Since, err = box.ParseTime(since, now); err != nil {
+			return o, fmt.Errorf("--since: %w", err)
+		}
+	}
+	if until != "" {
+		if o.Until, err = box.ParseTime(until, now); err != nil {
+			return o, fmt.Errorf("--until: %w", err)
+		}
+	}
+	return o, nil
+}
+
+// printEvent writes a line as docker does: the time, what it is of, what happened, and in parentheses the rest.
+func printEvent(w io.Writer, e box.Event) error {
+	var words []string
+	if e.Image != "" {
+		words = append(words, "image="+e.Image)
+	}
+	words = append(words, "name="+e.Name)
+	for _, list := range []map[string]string{e.Attributes, e.Labels} {
+		for _, name := range slices.Sorted(maps.Keys(list)) {
+			words = append(words, name+"="+list[name])
+		}
+	}
+	_, err := fmt.Fprintf(w, "%s %s %s %s (%s)\n", e.Time.Local().Format("2006-01-02T15:04:05.000000000Z07:00"), e.Type, e.Action, e.ID, strings.Join(words, ", "))
+	return err
+}

@@ -1,0 +1,120 @@
+package box_test
+
+import (
+	"bufio"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/containerd/console"
+	"golang.org/x/sys/unix"
+
+	"tandem/cmd/tandem/internal/box"
+)
+
+// TestAttachTerminal is at the terminal of a detached container, leaves it, and comes back.
+func TestAttachTerminal(t *testing.T) {
+	b := newBench(t)
+	b.detach([]string{"--name", "shell", "-it"}, "sh")
+	first := b.command("attach", "shell")
+	terminal := b.onTerminal(first)
+	_, err := io.WriteString(terminal, "stty size; tty=$((6*7)); echo is $tty\n")
+	b.check(err)
+	readUntil(t, terminal, "40 100")
+	readUntil(t, terminal, "is 42")
+	b.check(terminal.Resize(console.WinSize{Height: 33, Width: 77}))
+	_, err = io.WriteString(terminal, "until stty size | grep '33 77'; do sleep 0.05; done\n")
+	b.check(err)
+	readUntil(t, terminal, "\n33 77")
+	_, err = io.WriteString(terminal, "\x10\x11")
+	b.check(err)
+	if err := first.Wait(); err != nil {
+		t.Errorf("left by the keys: %v", err)
+	}
+	second := b.command("attach", "--detach-keys", "ctrl-x,q", "shell")
+	terminal = b.onTerminal(second)
+	_, err = io.WriteString(terminal, "echo back; echo again\n")
+	b.check(err)
+	readUntil(t, terminal, "\nagain")
+	watcher := b.command("attach", "--no-stdin", "shell") // both see it
+	out, err := watcher.StdoutPipe()
+	b.check(err)
+	b.check(watcher.Start())
+	shown := bufio.NewReader(out)
+	for { // he may come too late for the first
+		_, err = io.WriteString(terminal, "echo for both\n")
+		b.check(err)
+		readUntil(t, terminal, "\nfor both")
+		if strings.Count(b.must("events", "--since", "1h", "--until", "0s", "--filter", "event=attach"), "\n") == 2 {
+			break
+		}
+	}
+	_, err = io.WriteString(terminal, "echo last; exit 6\n")
+	b.check(err)
+	text, err := io.ReadAll(shown)
+	b.check(err)
+	if !strings.Contains(string(text), "last\r\n") {
+		t.Errorf("the second one saw %q", text)
+	}
+	_, _ = second.Wait(), watcher.Wait() // the statuses are looked at
+	if one, two := second.ProcessState.ExitCode(), watcher.ProcessState.ExitCode(); one != 6 || two != 6 {
+		t.Errorf("statuses %d and %d, want 6", one, two)
+	}
+	if got := b.must("logs", "shell"); !strings.Contains(got, "is 42") {
+		t.Errorf("the log: %q", got)
+	}
+	b.must("rm", "shell")
+	b.empty()
+}
+
+func TestAttachPipes(t *testing.T) {
+	b := newBench(t)
+	b.detach([]string{"--name", "pipes", "-i"}, "sh", "-c", `trap "echo got it >&2; exit 5" TERM; while read x; do echo "<$x>"; done`)
+	cmd := b.command("attach", "pipes")
+	in, err := cmd.StdinPipe()
+	b.check(err)
+	out, err := cmd.StdoutPipe()
+	b.check(err)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	b.check(cmd.Start())
+	_, err = io.WriteString(in, "typed\n")
+	b.check(err)
+	lines := bufio.NewReader(out)
+	if line, err := lines.ReadString('\n'); line != "<typed>\n" {
+		t.Errorf("%q, %v", line, err)
+	}
+	b.check(cmd.Process.Signal(unix.SIGTERM)) // is passed on
+	_ = cmd.Wait()                            // the status is looked at
+	if got := cmd.ProcessState.ExitCode(); got != 5 || errs.String() != "got it\n" {
+		t.Errorf("status %d, %q", got, errs.String())
+	}
+	if got := b.tandem("attach", "pipes"); got.status != 125 || !strings.Contains(got.stderr, "not running") {
+		t.Errorf("attach to what has ended: %+v", got)
+	}
+	b.must("start", "pipes")
+	alone := b.command("attach", "--sig-proxy=false", "pipes")
+	in, err = alone.StdinPipe()
+	b.check(err)
+	out, err = alone.StdoutPipe()
+	b.check(err)
+	b.check(alone.Start())
+	_, err = io.WriteString(in, "more\n")
+	b.check(err)
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "<more>\n" {
+		t.Errorf("%q, %v", line, err)
+	}
+	b.check(alone.Process.Signal(unix.SIGINT))
+	_ = alone.Wait() // the status is looked at
+	if got := alone.ProcessState.ExitCode(); got != 130 || b.record("pipes").Status() != box.Running {
+		t.Errorf("status %d, and it is %s", got, b.record("pipes").Status())
+	}
+	b.must("rm", "-f", "pipes")
+	cmd, _ = b.startForeground([]string{"--name", "front"}, "echo up; exec sleep 1000")
+	if got := b.tandem("attach", "front"); got.status != 125 || !strings.Contains(got.stderr, "foreground") {
+		t.Errorf("attach to one in the foreground: %+v", got)
+	}
+	b.must("kill", "front")
+	_ = cmd.Wait() // it was killed
+	b.empty()
+}

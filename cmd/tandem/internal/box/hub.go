@@ -1,0 +1,287 @@
+package box
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// attachSocket is where a detached box's keeper listens for who wants to be at its terminal.
+const attachSocket = "attach"
+
+// hub is a keeper's end of all who are attached:
+//
+//	box ── stdout, stderr ──► keeper ──┬──► log
+//	                                   ├──► queue ──► tandem attach
+//	                                   └──► queue ──► tandem attach
+//	box ◄── stdin ── keeper ◄── what either types
+//
+// The box does not wait for them: who does not read what has queued up for him is dropped.
+type hub struct {
+	listener *net.UnixListener
+	serving  sync.WaitGroup
+
+	mu      sync.Mutex
+	in      *os.File // of the box; nil if it reads none
+	size    unix.Winsize
+	clients map[*client]bool
+	held    []byte // output that nobody is there for yet, in frames; nil if that does not matter
+	holds   bool
+	arrived chan struct{} // closed when the first has come
+	over    bool
+}
+
+// client is one who is attached.
+type client struct {
+	conn  *net.UnixConn
+	queue chan []byte // closed when there is no more for him
+}
+
+const (
+	// queued is how much may wait for a client, in pieces of what the box wrote at a time.
+	queued = 256
+	// maxHeld is how much output waits for the first client, where one has said that he comes.
+	maxHeld = 1 << 20
+	// arrival is how long a box that has ended waits for him, so that he sees what it wrote.
+	arrival = 10 * time.Second
+	// farewell is how long the last of the output may take to be read.
+	farewell = 5 * time.Second
+)
+
+// newHub begins to listen.
+func newHub(r *Record) (*hub, error) {
+	l, err := listenAt(r.file(attachSocket))
+	if err != nil {
+		return nil, fmt.Errorf("box: listen for who attaches: %w", err)
+	}
+	h := &hub{listener: l, clients: make(map[*client]bool), arrived: make(chan struct{}), holds: r.hold}
+	h.serving.Go(h.accept)
+	return h, nil
+}
+
+// listenAt makes a socket that its owner alone can connect to. Its path goes by the folder's descriptor, as sun_path takes
+// 108 bytes (unix(7)).
+func listenAt(path string) (*net.UnixListener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	short, done, err := shortPath(path)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: short, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // by a name that is another folder's then
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (h *hub) accept() {
+	for {
+		conn, err := h.listener.AcceptUnix()
+		if err != nil {
+			return // closed
+		}
+		c := &client{conn: conn, queue: make(chan []byte, queued)}
+		h.mu.Lock()
+		if h.over {
+			h.mu.Unlock()
+			conn.Close()
+			continue
+		}
+		h.clients[c] = true
+		if h.held != nil {
+			c.queue <- h.held
+		}
+		if h.held, h.holds = nil, false; len(h.clients) == 1 {
+			h.arrive()
+		}
+		h.mu.Unlock()
+		h.serving.Go(c.send)
+		h.serving.Go(func() { h.receive(c) })
+	}
+}
+
+// arrive is called with the lock held.
+func (h *hub) arrive() {
+	select {
+	case <-h.arrived:
+	default:
+		close(h.arrived)
+	}
+}
+
+// send writes what has queued up, and closes the connection when there is no more.
+func (c *client) send() {
+	for frames := range c.queue {
+		if _, err := c.conn.Write(frames); err != nil {
+			break
+		}
+	}
+	c.conn.Close()
+	for range c.queue { // what comes for who has gone
+	}
+}
+
+func (h *hub) receive(c *client) {
+	for {
+		kind, payload, err := readFrame(c.conn)
+		if err != nil {
+			h.drop(c)
+			return
+		}
+		h.mu.Lock()
+		in := h.in
+		if kind == frameSize && len(payload) == 4 {
+			h.size = unix.Winsize{Row: binary.BigEndian.Uint16(payload), Col: binary.BigEndian.Uint16(payload[2:])}
+			h.resize()
+		}
+		h.mu.Unlock()
+		if kind == frameInput && in != nil {
+			_, _ = in.Write(payload) // the box may have closed its end
+		}
+	}
+}
+
+// resize is called with the lock held. A pipe has no size.
+func (h *hub) resize() {
+	if h.in == nil || h.size == (unix.Winsize{}) {
+		return
+	}
+	if c, err := h.in.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { _ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &h.size) })
+	}
+}
+
+func (h *hub) drop(c *client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dropLocked(c)
+}
+
+func (h *hub) dropLocked(c *client) {
+	if h.clients[c] {
+		delete(h.clients, c)
+		close(c.queue)
+	}
+}
+
+// input says where the box reads; nil is nowhere.
+func (h *hub) input(f *os.File) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.in = f
+	h.resize() // the terminal of a box that was started anew is a new one
+}
+
+// output takes what the box writes.
+func (h *hub) output(stream string) io.Writer {
+	kind := frameStdout
+	if stream == "stderr" {
+		kind = frameStderr
+	}
+	return hubWriter{h, kind}
+}
+
+type hubWriter struct {
+	hub  *hub
+	kind frameKind
+}
+
+func (w hubWriter) Write(p []byte) (int, error) {
+	w.hub.send(w.kind, p)
+	return len(p), nil
+}
+
+func (h *hub) send(kind frameKind, p []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.clients) == 0 && !h.holds {
+		return
+	}
+	var frames []byte
+	for len(p) > 0 {
+		part := p[:min(len(p), maxFrame)]
+		frames = appendFrame(frames, kind, part)
+		p = p[len(part):]
+	}
+	if h.holds && len(h.held) < maxHeld {
+		h.held = append(h.held, frames...)
+	}
+	for c := range h.clients {
+		select {
+		case c.queue <- frames:
+		default: // he does not read
+			h.dropLocked(c)
+			c.conn.Close()
+		}
+	}
+}
+
+// awaitFirst waits for who has said that he comes.
+func (h *hub) awaitFirst() {
+	h.mu.Lock()
+	waits := h.holds
+	h.mu.Unlock()
+	if waits {
+		select {
+		case <-h.arrived:
+		case <-time.After(arrival):
+		}
+	}
+}
+
+// ended tells all how the box ended, and lets them go.
+func (h *hub) ended(exit Exit) {
+	text, err := json.Marshal(exit)
+	if err != nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.clients {
+		_ = c.conn.SetWriteDeadline(time.Now().Add(farewell))
+		select {
+		case c.queue <- appendFrame(nil, frameEnd, text):
+		default:
+		}
+		h.dropLocked(c)
+	}
+}
+
+// close waits until all have what is theirs.
+func (h *hub) close() {
+	h.mu.Lock()
+	h.over = true
+	for c := range h.clients {
+		h.dropLocked(c)
+	}
+	h.mu.Unlock()
+	h.listener.Close()
+	h.serving.Wait()
+}
+
+// shortPath is a way to a socket that fits into a socket's address, until done is called.
+func shortPath(path string) (short string, done func(), err error) {
+	dir, name := filepath.Dir(path), filepath.Base(path)
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", fd, name), func() { unix.Close(fd) }, nil
+}

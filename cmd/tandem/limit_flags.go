@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"tandem/cmd/tandem/internal/box"
+)
+
+// limitFlags are the flags that `tandem run` and `tandem update` share: what can be changed while a container runs.
+type limitFlags struct {
+	limits                    box.Limits
+	memory, swap, reservation sizeValue
+	swapText, restart         string
+}
+
+func (f *limitFlags) register(flags *pflag.FlagSet) {
+	l := &f.limits
+	flags.VarP(&f.memory, "memory", "m", "limit of memory, in bytes or with K, M, G")
+	flags.StringVar(&f.swapText, "memory-swap", "", "limit of memory and swap together, a `SIZE`, or -1 for as much swap as there is")
+	flags.Var(&f.reservation, "memory-reservation", "what it is cut back to when the machine runs short of memory")
+	flags.Float64Var(&l.CPUs, "cpus", 0, "limit of CPUs, such as 0.5")
+	flags.Uint64VarP(&l.CPUShares, "cpu-shares", "c", 0, "its share of busy CPUs, against 1024 that is usual")
+	flags.StringVar(&l.CPUSet, "cpuset-cpus", "", "the `CPUS` that it may use, such as 0-2,4")
+	flags.StringVar(&l.MemSet, "cpuset-mems", "", "the memory `NODES` that it may use")
+	flags.Int64Var(&l.PidsLimit, "pids-limit", 0, "limit of processes and threads, -1 for none")
+	flags.Uint16Var(&l.BlkioWeight, "blkio-weight", 0, "its share of busy disks, 10 to 1000")
+	flags.StringVar(&f.restart, "restart", "no", "when its keeper starts it anew: `POLICY` is no, on-failure[:NUMBER], always or unless-stopped")
+}
+
+// settle gives what there was with what the flags say of it.
+func (f *limitFlags) settle(flags *pflag.FlagSet, l box.Limits, p box.RestartPolicy) (box.Limits, box.RestartPolicy, error) {
+	for name, set := range map[string]func(){
+		"memory":             func() { l.Memory = int64(f.memory) },
+		"memory-reservation": func() { l.MemoryReservation = int64(f.reservation) },
+		"cpus":               func() { l.CPUs = f.limits.CPUs },
+		"cpu-shares":         func() { l.CPUShares = f.limits.CPUShares },
+		"cpuset-cpus":        func() { l.CPUSet = f.limits.CPUSet },
+		"cpuset-mems":        func() { l.MemSet = f.limits.MemSet },
+		"pids-limit":         func() { l.PidsLimit = f.limits.PidsLimit },
+		"blkio-weight":       func() { l.BlkioWeight = f.limits.BlkioWeight },
+	} {
+		if flags.Changed(name) {
+			set()
+		}
+	}
+	if flags.Changed("memory-swap") {
+		l.MemorySwap = -1
+		if f.swapText != "-1" {
+			if err := f.swap.Set(f.swapText); err != nil {
+				return l, p, fmt.Errorf("--memory-swap %q: %w, or -1", f.swapText, err)
+			}
+			l.MemorySwap = int64(f.swap)
+		}
+	}
+	if flags.Changed("restart") {
+		var err error
+		if p, err = box.ParseRestart(f.restart); err != nil {
+			return l, p, err
+		}
+	}
+	return l, p, nil
+}
