@@ -72,6 +72,11 @@ func (e *Engine) assemble(s *Spec, detached, told bool) (*assembly, error) {
 		with.Config, with.Text = withInit(s.Config, s.Init), nil
 		s = &with
 	}
+	if s.Notify && s.Config.Process != nil {
+		with := *s
+		with.Config = withNotify(s.Config, filepath.Join(e.Root, s.ID, notifyDir))
+		s = &with
+	}
 	a := &assembly{engine: e, spec: s, detached: detached, told: told}
 	warn := s.Warn
 	if warn == nil {

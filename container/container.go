@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -24,6 +25,7 @@ type Container struct {
 	engine *Engine
 	state  *state
 	config *specs.Spec // once it was read
+	notify *net.UnixConn
 }
 
 func (c *Container) dir() string { return filepath.Join(c.engine.Root, c.state.ID) }
@@ -240,6 +242,12 @@ func (c *Container) signal(ctx context.Context, s syscall.Signal, all bool) erro
 		return err
 	}
 	return ErrNotRunning
+}
+
+// PIDFD holds on to the container's process, see pidfd_open(2). The file is the caller's. ErrNotRunning is one that has ended.
+func (c *Container) PIDFD() (*os.File, error) {
+	f, err := c.pidFD()
+	return f, c.wrap("pidfd", err)
 }
 
 // pidFD holds on to the container's process. ErrNotRunning is one that has ended.

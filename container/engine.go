@@ -64,13 +64,18 @@ func (e *Engine) Run(ctx context.Context, s *Spec) (*Container, *Process, error)
 		return nil, nil, err
 	}
 	if between {
-		err = c.Start(ctx)
+		if _, err = c.Notify(); err == nil {
+			err = c.Start(ctx)
+		}
 	} else {
 		err = c.started(ctx)
 	}
 	if err != nil {
 		cleanUp := context.WithoutCancel(ctx)
 		killed := p.child.Kill()
+		if c.notify != nil {
+			c.notify.Close()
+		}
 		return nil, nil, errors.Join(err, killed, c.Delete(cleanUp, true))
 	}
 	return c, p, nil
@@ -78,7 +83,7 @@ func (e *Engine) Run(ctx context.Context, s *Spec) (*Container, *Process, error)
 
 // stopsBeforeStart tells whether something has to happen in a container that is created and not started yet.
 func (s *Spec) stopsBeforeStart() bool {
-	return s.Config != nil && s.Config.Hooks != nil && len(s.Config.Hooks.StartContainer) > 0
+	return s.Notify || s.Config != nil && s.Config.Hooks != nil && len(s.Config.Hooks.StartContainer) > 0
 }
 
 func (e *Engine) create(ctx context.Context, s *Spec, detached bool) (*Container, *Process, error) {
@@ -89,7 +94,7 @@ func (e *Engine) create(ctx context.Context, s *Spec, detached bool) (*Container
 	if err := a.run(ctx); err != nil {
 		return nil, nil, err
 	}
-	return &Container{e, a.state, a.spec.Config}, &Process{a.child}, nil
+	return &Container{engine: e, state: a.state, config: a.spec.Config}, &Process{a.child}, nil
 }
 
 // Load finds a container by its ID. ErrNotFound is none.
@@ -104,7 +109,7 @@ func (e *Engine) Load(id string) (*Container, error) {
 	if err != nil {
 		return nil, fmt.Errorf("container %q: %w", id, err)
 	}
-	return &Container{e, s, nil}, nil
+	return &Container{engine: e, state: s}, nil
 }
 
 // List finds all, sorted by ID. What cannot be read is an error beside those that can.

@@ -163,6 +163,7 @@ func (a *assembly) run(ctx context.Context) error {
 		Version: s.Config.Version, Annotations: s.Config.Annotations, Command: s.Config.Process.Args[0],
 		HostMounts: !a.ns.has(unix.CLONE_NEWNS), OwnPIDs: a.ns.new&unix.CLONE_NEWPID != 0,
 	}
+	a.state.Notify = s.Notify
 	if h := s.Config.Hooks; h != nil {
 		a.state.Poststart, a.state.Poststop, a.state.StartHooks = h.Poststart, h.Poststop, h.StartContainer
 	}

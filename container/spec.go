@@ -40,6 +40,8 @@ type Spec struct {
 	// Init, if not empty, is the host's path of a static program that becomes the container's first process, under the name
 	// InitName and with the command as its arguments: it starts that, passes signals on, and reaps what nobody waits for.
 	Init string
+	// Notify gives the process a socket to tell its state to, by sd_notify(3), see [Container.Notify].
+	Notify bool
 	// Prepare, if not nil, gives steps of the caller's that are taken when the process is in its namespaces, and before
 	// anything else: a network, say. The number that it is given is the process's when the steps run.
 	Prepare func(pid *int) []plan.Phase

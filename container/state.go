@@ -47,6 +47,7 @@ type state struct {
 	Command     string            `json:"command"`
 	HostMounts  bool              `json:"hostMounts,omitempty"` // no mount namespace of its own: Rootfs is a mount of the host's
 	Beneath     uint64            `json:"beneath,omitempty"`    // and this the mount that Rootfs was on before
+	Notify      bool              `json:"notify,omitempty"`     // it has a socket for sd_notify(3)
 	OwnPIDs     bool              `json:"ownPIDs,omitempty"`    // a PID namespace of its own, which ends with its first process
 
 	ctx context.Context // of the one call that makes it
@@ -106,6 +107,9 @@ func (a *assembly) stateSteps() []plan.Step {
 			Op: "mkdir", Object: path, Args: []plan.Arg{plan.A("mode", "0755")}, Why: "where the layers are mounted",
 			Do: func() error { return os.Mkdir(path, 0o755) },
 		})
+	}
+	if a.spec.Notify {
+		steps = append(steps, a.notifyStep())
 	}
 	if !a.detached {
 		return steps

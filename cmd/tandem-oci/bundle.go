@@ -60,7 +60,7 @@ func (f *bundleFlags) spec(id string, log *logger) (*container.Spec, error) {
 		ID: id, Bundle: bundle, Config: config, Text: text,
 		ConsoleSocket: f.consoleSocket, PIDFile: f.pidFile, PreserveFDs: fds.total,
 		NoPivot: f.noPivot, NoNewKeyring: f.noNewKeyring, Warn: log.warningf,
-		Observe: log.observer(),
+		Observe: log.observer(), Notify: os.Getenv(notifyVariable) != "",
 	}, nil
 }
 

@@ -37,7 +37,7 @@ func (g *global) runDetached(ctx context.Context, f *bundleFlags, id string) err
 	if err != nil {
 		return err
 	}
-	if err := c.Start(ctx); err != nil {
+	if err := startNotified(ctx, c); err != nil {
 		return errors.Join(err, c.Delete(context.WithoutCancel(ctx), true))
 	}
 	return nil
@@ -62,7 +62,13 @@ func (g *global) run(ctx context.Context, f *bundleFlags, id string, keep bool) 
 		t.close()
 		return err
 	}
+	stop, err := g.passOnMeanwhile(ctx, c)
+	if err != nil {
+		t.close()
+		return errors.Join(err, c.Delete(context.WithoutCancel(ctx), true))
+	}
 	status, err := g.accompany(p, t, f.pidfdSocket)
+	stop()
 	// Whatever ends this process may have ended the context too, and the container must not be left.
 	ctx = context.WithoutCancel(ctx)
 	if err != nil || !keep {
