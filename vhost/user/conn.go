@@ -86,6 +86,9 @@ func AdoptConn(fd int) (*Conn, error) {
 // Close ends the connection. A Receive that waits returns net.ErrClosed.
 func (c *Conn) Close() error { return c.socket.Close() }
 
+// CloseWrite tells the peer that no more messages come; Receive goes on.
+func (c *Conn) CloseWrite() error { return c.socket.CloseWrite() }
+
 // SetDeadline is net.Conn's, for both directions.
 func (c *Conn) SetDeadline(t time.Time) error { return c.socket.SetDeadline(t) }
 
