@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/sys/userns"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -96,6 +97,9 @@ func (e *Engine) assemble(s *Spec, detached, told bool) (*assembly, error) {
 	if err := checkMappings(c.Linux, a.ns); err != nil {
 		return nil, err
 	}
+	if err := checkOwnMappings(c.Linux, a.ns); err != nil {
+		return nil, err
+	}
 	if err := unsupported(c); err != nil {
 		return nil, err
 	}
@@ -132,12 +136,10 @@ func (a *assembly) makeProcess(warn func(string, ...any)) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &identity{Process: c.Process, caps: caps, linux: c.Linux, env: withHome(c.Process, a.rootFolders()), setIDs: true}
+	x := &identity{Process: c.Process, caps: caps, linux: c.Linux, env: withHome(c.Process, a.rootFolders())}
+	x.setIDs = maySetGroups(a.ns, c.Process.User.AdditionalGids)
 	if !a.spec.NoNewKeyring {
 		x.keyring = "_ses." + a.spec.ID
-	}
-	if a.ns.has(unix.CLONE_NEWUSER) && os.Geteuid() != 0 {
-		x.setIDs = len(c.Process.User.AdditionalGids) > 0 // refused in a user namespace that a user made for himself
 	}
 	if c.Linux.Seccomp != nil {
 		if x.filter, err = seccomp.Compile(c.Linux.Seccomp); err != nil {
@@ -189,7 +191,7 @@ func (a *assembly) makeGroup(warn func(string, ...any)) error {
 	for _, w := range g.Warnings() {
 		warn("%s", w)
 	}
-	if err := g.Access(); errors.Is(err, cgroup.ErrNotPermitted) && os.Geteuid() != 0 && l.CgroupsPath == "" {
+	if err := g.Access(); errors.Is(err, cgroup.ErrNotPermitted) && !hostRoot() && l.CgroupsPath == "" {
 		warn("no limits, and no group of its own: %v", err)
 		return nil
 	}
@@ -219,12 +221,12 @@ func withDevices(l *specs.Linux) *specs.LinuxResources {
 func (a *assembly) rootSpec() rootfs.Spec {
 	c := a.spec.Config
 	s := rootfs.Spec{
-		Root: a.rootPath(), Overlay: a.spec.Overlay, Bundle: a.spec.Bundle,
+		Root: a.rootPath(), Overlay: a.overlay(), UserNS: a.ns.has(unix.CLONE_NEWUSER) || userns.RunningInUserNS(), Bundle: a.spec.Bundle,
 		UIDMappings: c.Linux.UIDMappings, GIDMappings: c.Linux.GIDMappings, UserNSPath: a.ns.join[unix.CLONE_NEWUSER], Propagation: c.Linux.RootfsPropagation, Mounts: c.Mounts,
 		Devices: c.Linux.Devices, Masked: c.Linux.MaskedPaths, ReadonlyAt: c.Linux.ReadonlyPaths, Sysctl: c.Linux.Sysctl,
-		MountLabel: c.Linux.MountLabel, UserNS: a.ns.has(unix.CLONE_NEWUSER), NewNetwork: a.ns.has(unix.CLONE_NEWNET),
+		MountLabel: c.Linux.MountLabel, NewUser: a.ns.has(unix.CLONE_NEWUSER), NewNetwork: a.ns.has(unix.CLONE_NEWNET),
 		NewIPC: a.ns.has(unix.CLONE_NEWIPC), NewUTS: a.ns.has(unix.CLONE_NEWUTS), NewPID: a.ns.has(unix.CLONE_NEWPID),
-		NewCgroup: a.ns.has(unix.CLONE_NEWCGROUP), Rootless: os.Geteuid() != 0, NoPivot: a.spec.NoPivot,
+		NewCgroup: a.ns.has(unix.CLONE_NEWCGROUP), Rootless: !hostRoot(), NoClone: !mayCloneMounts(), NoPivot: a.spec.NoPivot,
 		HostMounts: !a.ns.has(unix.CLONE_NEWNS),
 	}
 	if s.MountLabel != "" && !haveSELinux() {
@@ -359,7 +361,7 @@ func (a *assembly) cloneStep() plan.Step {
 			if err == nil {
 				a.pid = a.child.PID
 			}
-			return err
+			return a.explainClone(err)
 		},
 		Undo: func() error { return errors.Join(a.child.Kill(), a.child.Close()) },
 	}

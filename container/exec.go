@@ -82,10 +82,8 @@ func (c *Container) execProcess(s *ExecSpec) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &identity{Process: &process, cpus: cpus, caps: caps, env: withHome(s.Process, []string{fmt.Sprintf("/proc/%d/root", c.state.Init.PID)}), setIDs: true, linux: l}
-	if ns.has(unix.CLONE_NEWUSER) && os.Geteuid() != 0 {
-		x.setIDs = len(s.Process.User.AdditionalGids) > 0
-	}
+	x := &identity{Process: &process, cpus: cpus, caps: caps, env: withHome(s.Process, []string{fmt.Sprintf("/proc/%d/root", c.state.Init.PID)}), linux: l}
+	x.setIDs = maySetGroups(ns, s.Process.User.AdditionalGids)
 	if l.Seccomp != nil {
 		if x.filter, err = seccomp.Compile(l.Seccomp); err != nil {
 			return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"tandem/container/rootfs"
 	"tandem/internal/plan"
 	"tandem/internal/testenv"
 )
@@ -24,6 +25,7 @@ const runVariable = "TANDEM_TEST_RUN"
 type runRequest struct {
 	State, ID, Bundle string
 	Config            *specs.Spec
+	Overlay           *rootfs.Overlay
 	KillAt            int // the step before which it kills itself, from 1
 }
 
@@ -34,7 +36,7 @@ func runRequested(text string) int {
 	}
 	e := &Engine{Root: r.State}
 	ctx := context.Background()
-	s := &Spec{ID: r.ID, Bundle: r.Bundle, Config: r.Config}
+	s := &Spec{ID: r.ID, Bundle: r.Bundle, Config: r.Config, Overlay: r.Overlay}
 	if r.KillAt > 0 {
 		step := 0
 		s.Observe = func(*plan.Step) {

@@ -42,7 +42,7 @@ func (b *Build) takeSource(p *child.Program, m *mount) {
 	switch {
 	case m.idmap:
 		m.reg = b.takeIDMapped(p, m, flags)
-	case b.spec.UserNS && !b.spec.Rootless:
+	case b.spec.UserNS && !b.spec.NoClone:
 		m.reg = p.Beforehand("open_tree", m.source, "by the parent: the user namespace's root may not reach it",
 			func() (*os.File, error) { return openTree(m.source, flags) })
 	default:

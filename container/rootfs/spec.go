@@ -49,13 +49,14 @@ type Spec struct {
 	// group 5.
 	UIDMappings, GIDMappings []specs.LinuxIDMapping
 	UserNSPath               string
-	// NewNetwork and the like say which namespaces are the container's own (for sysctl and sysfs).
-	NewNetwork, NewIPC, NewUTS, NewPID, NewCgroup bool
+	// NewUser and the like say which namespaces are the container's own (for sysctl and sysfs).
+	NewUser, NewNetwork, NewIPC, NewUTS, NewPID, NewCgroup bool
 	// Cgroup says how a mount of type cgroup is to be made: the group's path in each hierarchy, as in
 	// cgroup.Group.Paths.
 	Cgroup map[string]string
-	// Rootless says that whoever starts the container is not root on the host.
-	Rootless bool
+	// Rootless says that whoever starts the container is not root on the host, and NoClone that he may not clone its mounts:
+	// then the child does, which may in a mount namespace of its own.
+	Rootless, NoClone bool
 	// NoPivot moves the root onto "/" and uses chroot(2). HostProc are the mount points of procfs and sysfs on the host
 	// that are taken away then, so that no way is left to them; nil is /proc and /sys.
 	NoPivot  bool

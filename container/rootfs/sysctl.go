@@ -85,7 +85,7 @@ func (b *Build) ownSysctl(name, path string) error {
 	case top == "net":
 		owner, own = "a network", b.spec.NewNetwork
 	case top == "user":
-		owner, own = "a user", b.spec.UserNS
+		owner, own = "a user", b.spec.NewUser
 	default:
 		return invalid("linux.sysctl %s belongs to no namespace: it would be the host's too", name)
 	}
