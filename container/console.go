@@ -26,12 +26,15 @@ func sendTerminal(p *child.Program, master child.Reg) {
 	p.Sync(syncTerminal, "the parent passes it on to where it was asked to")
 }
 
-// fetch copies the descriptor out of a child that its last sync told of, see pidfd_getfd(2). It takes the right to look into
-// the child. It is for a seccomp listener, as the filter may well ask about sendmsg.
-func fetch(c *child.Process) (*os.File, error) {
+// listener is a seccomp listener that the child has sent. One whose filter lets it send nothing is fetched out of it, see
+// pidfd_getfd(2), by its last sync's word: that takes the right to look into the child.
+func listener(c *child.Process) (*os.File, error) {
+	if sent := c.File(); sent != nil {
+		return sent, nil
+	}
 	got, err := unix.PidfdGetfd(int(c.PIDFD().Fd()), c.Value(), 0)
 	if err != nil {
-		return nil, fmt.Errorf("pidfd_getfd %d: %w", c.Value(), err)
+		return nil, fmt.Errorf("pidfd_getfd %d: %w (linux.seccomp allows no sendmsg, by which the process could send it)", c.Value(), err)
 	}
 	return os.NewFile(uintptr(got), "seccomp listener"), nil // close-on-exec, as pidfd_getfd makes it
 }
@@ -92,9 +95,10 @@ func sendMaster(path string, master *os.File) error {
 // listenerStep passes a seccomp listener on.
 func (a *assembly) listenerStep() plan.Step {
 	return plan.Step{
-		Op: "pidfd_getfd", Object: "seccomp listener", Why: "who listens answers for the calls that the filter asks about",
+		Op: "sendmsg", Object: "seccomp listener", Args: []plan.Arg{plan.A("to", a.process.filter.ListenerPath)},
+		Why: "who listens answers for the calls that the filter asks about",
 		Do: func() error {
-			f, err := fetch(a.child)
+			f, err := listener(a.child)
 			if err != nil {
 				return err
 			}

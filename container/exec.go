@@ -171,7 +171,7 @@ func (c *Container) attend(ctx context.Context, p *child.Process, s *ExecSpec, x
 			err = terminalStep(s.Process, s.ConsoleSocket, s.Console, func() *child.Process { return p }).Do()
 		case name == syncListener:
 			var f *os.File
-			if f, err = fetch(p); err == nil {
+			if f, err = listener(p); err == nil {
 				a := &assembly{process: x, state: c.state, pid: pid}
 				err = errors.Join(a.sendListener(ctx, f), f.Close())
 			}

@@ -19,14 +19,17 @@ import (
 
 // parents are the parent's phases at each place where the child waits for it.
 func (a *assembly) parents() map[string][]plan.Phase {
-	return map[string][]plan.Phase{
+	parents := map[string][]plan.Phase{
 		syncBorn:     a.born(),
 		syncJoined:   a.joined(),
 		syncMounted:  a.mounted(),
 		syncTerminal: {{Name: "parent: pass the terminal on", Steps: []plan.Step{a.terminalStep()}}},
-		syncListener: {{Name: "parent: pass the seccomp listener on", Steps: []plan.Step{a.listenerStep()}}},
 		syncCreated:  {{Name: "parent: put it on record", Steps: a.recordSteps()}},
 	}
+	if a.process.filter != nil {
+		parents[syncListener] = []plan.Phase{{Name: "parent: pass the seccomp listener on", Steps: []plan.Step{a.listenerStep()}}}
+	}
+	return parents
 }
 
 // born is what the parent does for a child that is in its new namespaces.

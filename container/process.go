@@ -216,11 +216,28 @@ func (x *identity) loadFilter(p *child.Program) {
 	call := p.Call("seccomp", unix.SYS_SECCOMP, "SECCOMP_SET_MODE_FILTER", "without no_new_privs it needs CAP_SYS_ADMIN, so it comes before that goes",
 		child.Flags("operation", unix.SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER"), child.Int("flags", int(x.filter.Flags)),
 		p.Filter("filter", x.filter.Program))
-	if x.filter.Notify {
-		call.Into(r)
-		p.SyncValue(syncListener, "the parent gives the listener to who answers", r)
-		p.Close(r)
+	if !x.filter.Notify {
+		return
 	}
+	call.Into(r)
+	const why = "the parent gives the listener to who answers"
+	if x.maySend() {
+		p.Send("seccomp listener", r, why)
+		p.Sync(syncListener, why)
+	} else {
+		p.SyncValue(syncListener, why+", and fetches it, as the filter is against sendmsg", r)
+	}
+	p.Close(r)
+}
+
+// maySend tells whether the process can hand the listener out once the filter is loaded. To have it fetched takes a parent with
+// rights over the process, which whoever is not root has not: its user is another, of the user namespace's.
+func (x *identity) maySend() bool {
+	switch x.filter.Evaluate(seccomp.Data{NR: unix.SYS_SENDMSG, Arch: unix.AUDIT_ARCH_X86_64}) {
+	case unix.SECCOMP_RET_ALLOW, unix.SECCOMP_RET_LOG:
+		return true
+	}
+	return false
 }
 
 // command is what the child executes in the end.
