@@ -64,6 +64,7 @@ func newRootCommand() *cobra.Command {
 		newProbeCommand(),
 		newExplainCommand(),
 		newVMCommand(),
+		newVhostUserCommand(),
 		newVersionCommand(),
 	)
 	root.AddCommand(boxVerbs()...)

@@ -35,6 +35,8 @@ type vmRunFlags struct {
 	verbose  bool
 
 	disks     []string
+	nets      []string
+	publish   []string
 	transport *choiceValue
 	rng       bool
 	console   string
@@ -78,6 +80,8 @@ func (f *vmRunFlags) register(flags *pflag.FlagSet) {
 	f.hugePages = newChoice("no", "2M", "1G")
 	flags.Var(f.hugePages, "hugepages", "back memory with pages of this size from the host's pool")
 	flags.StringArrayVar(&f.disks, "disk", nil, "`PATH[,ro][,serial=S][,queues=N]` of a raw image or block device; again for more")
+	flags.StringArrayVar(&f.nets, "net", nil, "network card: bridge[=NAME] or tap=`NAME[,OPTION...]`; options: datapath=exit|eventfd|vhost|vhost-user[:SOCKET], mac=MAC, queues=N, mtu=N; again for more")
+	flags.StringArrayVarP(&f.publish, "publish", "p", nil, "let the host's port lead to the guest's, `[ADDRESS:]PORT:PORT[/udp]`, by the first card on a bridge")
 	f.transport = newChoice(string(vmm.PCI), string(vmm.MMIO))
 	flags.Var(f.transport, "transport", "how virtio devices are plugged in")
 	flags.BoolVar(&f.rng, "rng", true, "give the guest entropy by virtio-rng")

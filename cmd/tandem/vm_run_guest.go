@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tandem/cmd/tandem/internal/card"
 	"tandem/guest/agent"
 	"tandem/vmm"
 	"tandem/vmm/console"
@@ -29,6 +30,7 @@ type guestRun struct {
 	stdout, stderr io.Writer
 
 	vm       *vmm.VM
+	cards    []*card.Live
 	tail     *tailBuffer // the end of a console that nobody sees
 	table    io.Writer   // where the trace's sums go
 	timedOut atomic.Bool
@@ -65,6 +67,11 @@ func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
 	}
 	defer guest.Close()
 
+	unplug, err := g.plugCards(ctx, &spec)
+	if err != nil {
+		return nil, err
+	}
+	defer unplug()
 	if g.vm, err = vmm.New(ctx, spec); err != nil {
 		return nil, err
 	}
@@ -86,6 +93,9 @@ func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
 		return nil, err
 	}
 	if err := g.vm.Close(); err != nil {
+		return nil, err
+	}
+	if err := unplug(); err != nil {
 		return nil, err
 	}
 	closeConsole()

@@ -153,5 +153,8 @@ func (f *vmRunFlags) drivers() []string {
 	if f.rng {
 		names = append(names, "virtio_rng")
 	}
+	if len(f.nets) > 0 {
+		names = append(names, "virtio_net", "af_packet")
+	}
 	return names
 }

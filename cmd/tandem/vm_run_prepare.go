@@ -31,6 +31,9 @@ func (f *vmRunFlags) prepare(ctx context.Context, command []string, window windo
 		}
 		r.Disks = append(r.Disks, d)
 	}
+	if err := f.cards(r); err != nil {
+		return nil, err
+	}
 	var err error
 	if r.Console, err = consoleTarget(f.console, len(command) > 0); err != nil {
 		return nil, err

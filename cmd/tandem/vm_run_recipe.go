@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"tandem/cmd/tandem/internal/card"
+	"tandem/network/port"
 	"tandem/virtio"
 	"tandem/virtio/blk"
 	"tandem/virtio/rng"
@@ -26,10 +28,12 @@ type recipe struct {
 	Initrd   []initrdFile `json:"initrd,omitempty"`
 	Overlay  []byte       `json:"overlay,omitempty"` // what lies behind them
 
-	Transport vmm.Transport `json:"transport"`
-	Disks     []disk        `json:"disks,omitempty"`
-	RNG       bool          `json:"rng,omitempty"`
-	Console   string        `json:"console"` // stdio, none, or a file
+	Transport vmm.Transport  `json:"transport"`
+	Disks     []disk         `json:"disks,omitempty"`
+	RNG       bool           `json:"rng,omitempty"`
+	Cards     []card.Card    `json:"cards,omitempty"`
+	Publish   []port.Mapping `json:"publish,omitempty"`
+	Console   string         `json:"console"` // stdio, none, or a file
 
 	Command []string `json:"command,omitempty"`
 	TTY     bool     `json:"tty,omitempty"`

@@ -94,6 +94,7 @@ func (p *pid1) boot() error {
 		writeAccounts("/etc", "/root"),
 		writeHosts("/etc/hosts", p.config.Hostname),
 		loopbackUp(),
+		configureNetwork(config.NetworkPath),
 	)
 	if c := p.config.Console; c != nil {
 		go p.guarded(func() error { return p.runConsole(c) })

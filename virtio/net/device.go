@@ -13,7 +13,7 @@ import (
 
 // Sizes of the queues. Linux's driver posts as many receive buffers as there are descriptors.
 const (
-	dataQueueSize    = 1024
+	QueueSize        = 1024 // of a data queue
 	controlQueueSize = 64
 )
 
@@ -60,6 +60,7 @@ type Device struct {
 	// worker what is said to be its.
 	agreed    uint64
 	controlAt int                // the number of the control queue; -1 without one
+	alone     bool               // there is nobody at the control queue
 	workers   virtio.Workers     // the transmit queues' and the control queue's
 	served    *virtio.Activation // what Server has got
 
@@ -145,7 +146,7 @@ func (d *Device) Features() uint64 { return d.features }
 func (d *Device) QueueSizes() []uint16 {
 	sizes := make([]uint16, 2*d.spec.Pairs+1)
 	for i := range sizes {
-		sizes[i] = dataQueueSize
+		sizes[i] = QueueSize
 	}
 	sizes[len(sizes)-1] = controlQueueSize
 	return sizes
@@ -179,7 +180,17 @@ func (d *Device) Activate(a *virtio.Activation) error {
 	}
 	d.workers.Start(mine, d.serveOf)
 	d.receivers.start(d, a)
-	return nil
+	d.alone = d.controlAt < 0 || d.controlAt >= len(a.Queues) || a.Queues[d.controlAt].Queue == nil
+	return d.followQueues()
+}
+
+// followQueues has frames come to those pairs that there are receive queues of, where nobody says how many there should
+// be: the control queue is somebody else's, as it is for a vhost-user back-end.
+func (d *Device) followQueues() error {
+	if !d.alone || d.spec.Backend == nil || d.spec.Server != nil || !d.agreedOn(FeatureMQ) {
+		return nil
+	}
+	return d.usePairs(max(1, d.receivers.served()))
 }
 
 // findControl is where the control queue is: behind those pairs that the driver may use (virtio 1.2, section 5.1.2).
@@ -269,6 +280,9 @@ func (d *Device) StopQueue(i int) {
 		d.workers.StopQueue(i)
 	default:
 		d.receivers.stopOne(i / 2)
+		if err := d.followQueues(); err != nil {
+			d.report(err)
+		}
 	}
 }
 
@@ -284,6 +298,7 @@ func (d *Device) StartQueue(i int, q virtio.Queue) error {
 		d.workers.StartQueue(i, q)
 	default:
 		d.receivers.startOne(i/2, q)
+		return d.followQueues()
 	}
 	return nil
 }

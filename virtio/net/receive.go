@@ -83,6 +83,18 @@ func (r *receivers) stop() {
 	}
 }
 
+// served is how many of the first pairs have a receiver.
+func (r *receivers) served() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for pair, x := range r.list {
+		if x == nil {
+			return pair
+		}
+	}
+	return len(r.list)
+}
+
 // wake has the goroutines of some pairs look whether they are in use.
 func (r *receivers) wake(from, to int) {
 	r.mu.RLock()
