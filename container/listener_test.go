@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,12 +97,13 @@ func TestSeccompListener(t *testing.T) {
 	}
 }
 
-// Whoever is root only of a user namespace has no right to look into a process of one below it.
-func TestSeccompListenerNested(t *testing.T) {
+// Whoever is not root has no right to look into a process, even of a user namespace of his own: its memory is a copy of the
+// runtime's, and belongs to the namespace that the runtime is in.
+func TestSeccompListenerOfAUser(t *testing.T) {
 	testenv.Need(t, testenv.UserNS)
 	b := newBench(t)
-	b.giveRoot(101000)
-	dir := filepath.Join(filepath.Dir(b.root), "nested")
+	b.giveRoot(100000)
+	dir := filepath.Join(filepath.Dir(b.root), "user")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -113,9 +115,10 @@ func TestSeccompListenerNested(t *testing.T) {
 	s.Config.Linux.CgroupsPath = ""
 	s.Config.Linux.Seccomp = asking(path)
 	s.Config.Linux.Namespaces = append(s.Config.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
-	s.Config.Linux.UIDMappings = []specs.LinuxIDMapping{{HostID: 1000, Size: 2000}}
+	s.Config.Linux.UIDMappings = []specs.LinuxIDMapping{{HostID: 100000, Size: 1}}
 	s.Config.Linux.GIDMappings = s.Config.Linux.UIDMappings
-	status, out := b.nested(runRequest{State: dir, ID: s.ID, Bundle: dir, Config: s.Config}, unix.CLONE_NEWNS)
+	user := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 100000, Gid: 100000}}
+	status, out := b.elsewhere(runRequest{State: dir, ID: s.ID, Bundle: dir, Config: s.Config}, user)
 	if status != 0 {
 		t.Fatalf("status %d, %s", status, out)
 	}

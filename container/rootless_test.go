@@ -21,17 +21,23 @@ import (
 // it and the runtime print.
 func (b *bench) nested(r runRequest, flags uintptr) (int, string) {
 	b.t.Helper()
+	ids := []syscall.SysProcIDMap{{HostID: 100000, Size: 65536}}
+	return b.elsewhere(r, &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWUSER | flags, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
+		Credential: &syscall.Credential{},
+	})
+}
+
+// elsewhere runs a container by a runtime that is another process.
+func (b *bench) elsewhere(r runRequest, attr *syscall.SysProcAttr) (int, string) {
+	b.t.Helper()
 	text, err := json.Marshal(r)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), runVariable+"="+string(text))
-	ids := []syscall.SysProcIDMap{{HostID: 100000, Size: 65536}}
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWUSER | flags, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
-		Credential: &syscall.Credential{},
-	}
+	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
 	if err != nil && !errors.As(err, new(*exec.ExitError)) {
 		b.t.Fatal(err)
