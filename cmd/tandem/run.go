@@ -23,7 +23,9 @@ docker, a set-uid program may give it what it has lost: --security-opt no-new-pr
 
 In the foreground the command's streams are tandem's own, and nothing is logged. Signals are passed on to it; the second
 of INT, TERM, HUP and QUIT kills it, as a container's first process ignores whatever it has no handler for.
-With --detach, see tandem logs, exec, stop and rm.
+With --detach, see tandem logs, attach, exec, stop and rm. A process of tandem's stays with the container then. That is who
+starts it anew with --restart: after 0.1 s, then 0.2 s and so on up to a minute, until somebody stops it. There is no daemon
+that would start it after a reboot.
 
 Exit statuses: the command's own, or 128 and the number of the signal that killed it. Otherwise:
   125  tandem itself failed

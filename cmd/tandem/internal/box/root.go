@@ -116,61 +116,19 @@ func notOurs(root *os.File) error {
 
 // mountLayers mounts the box's layers as an overlay that is attached nowhere, see fsmount(2).
 func (r *Record) mountLayers() (*os.File, error) {
-	return r.mountOverlay(true)
+	return mountOverlay(overlayLayers{r.Lower, r.data(upperFolder), r.data(workFolder)}, r.data(""))
 }
 
 // lowerRoot is what was there before the box wrote anything.
 func (r *Record) lowerRoot() (*os.File, error) {
 	if len(r.Lower) > 1 {
-		return r.mountOverlay(false)
+		return mountOverlay(overlayLayers{lower: r.Lower}, r.data(""))
 	}
 	fd, err := unix.Open(r.Lower[0], unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: r.Lower[0], Err: err}
 	}
 	return os.NewFile(uintptr(fd), r.Lower[0]), nil
-}
-
-func (r *Record) mountOverlay(upper bool) (*os.File, error) {
-	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("fsopen overlay", err)
-	}
-	defer unix.Close(fs)
-	set := func(key, path string) error {
-		dir, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return &os.PathError{Op: "open", Path: path, Err: err}
-		}
-		defer unix.Close(dir)
-		// By descriptor where the kernel can (6.13), as a path's length and characters do not matter then.
-		err = unix.FsconfigSetFd(fs, key, dir)
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
-			err = unix.FsconfigSetString(fs, key, fmt.Sprintf("/proc/self/fd/%d", dir))
-		}
-		if err != nil {
-			return fmt.Errorf("overlay: %s %s: %w", key, path, err)
-		}
-		return nil
-	}
-	for _, path := range r.Lower {
-		if err := set("lowerdir+", path); err != nil {
-			return nil, err
-		}
-	}
-	if upper {
-		if err := errors.Join(set("upperdir", r.data(upperFolder)), set("workdir", r.data(workFolder))); err != nil {
-			return nil, err
-		}
-	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return nil, fmt.Errorf("overlay of %s: %w", r.Name, err)
-	}
-	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("fsmount", err)
-	}
-	return os.NewFile(uintptr(fd), "layers of "+r.Name), nil
 }
 
 // Volume names the mount of the user's that a path of a box lies on, if there is one. In a box that does not run it is not

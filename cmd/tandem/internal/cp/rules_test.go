@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -74,7 +75,12 @@ func TestKept(t *testing.T) {
 	s.check(os.Link(tree+"/a", tree+"/b"))
 	s.link("a", tree+"/l")
 	s.check(unix.Mkfifo(tree+"/fifo", 0o600))
-	s.check(unix.Setxattr(tree+"/a", "user.note", []byte("x\x00y"), 0))
+	note := "x\x00y"
+	if err := unix.Setxattr(tree+"/a", "user.note", []byte(note), 0); errors.Is(err, unix.ENOTSUP) {
+		note = "" // a tmpfs before Linux 6.6
+	} else {
+		s.check(err)
+	}
 	s.check(os.Chmod(tree+"/a", 0o755|os.ModeSetuid))
 	s.check(os.Mkdir(tree+"/shut", 0o755))
 	s.write(tree+"/shut/in", "")
@@ -99,7 +105,7 @@ func TestKept(t *testing.T) {
 		name string
 		mode os.FileMode
 		note string
-	}{{"tree", 0o755, ""}, {"kept", 0o755 | os.ModeSetuid, "x\x00y"}} {
+	}{{"tree", 0o755, ""}, {"kept", 0o755 | os.ModeSetuid, note}} {
 		path := filepath.Join(s.host, test.name)
 		info, err := os.Stat(path + "/a")
 		s.check(err)
@@ -109,10 +115,10 @@ func TestKept(t *testing.T) {
 		if other, err := os.Stat(path + "/b"); err != nil || !os.SameFile(info, other) {
 			t.Errorf("%s: a and b were one file: %v", test.name, err)
 		}
-		note := make([]byte, 10)
-		n, _ := unix.Getxattr(path+"/a", "user.note", note)
-		if string(note[:max(n, 0)]) != test.note {
-			t.Errorf("%s/a has the note %q, want %q", test.name, note[:max(n, 0)], test.note)
+		value := make([]byte, 10)
+		n, _ := unix.Getxattr(path+"/a", "user.note", value)
+		if string(value[:max(n, 0)]) != test.note {
+			t.Errorf("%s/a has the note %q, want %q", test.name, value[:max(n, 0)], test.note)
 		}
 		if to, err := os.Readlink(path + "/l"); err != nil || to != "a" {
 			t.Errorf("%s/l leads to %q, %v", test.name, to, err)
@@ -140,23 +146,23 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// TestRunningProgram writes over a program that somebody executes.
+// TestRunningProgram writes over a program that somebody executes, which the kernel refuses (ETXTBSY): it is replaced.
 func TestRunningProgram(t *testing.T) {
 	s := newSides(t)
-	self, err := os.Executable()
+	sleep, err := exec.LookPath("sleep")
+	s.check(err)
+	text, err := os.ReadFile(sleep)
 	s.check(err)
 	s.write(s.host+"/program", "new")
-	s.check(os.Mkdir(s.root+"/bin", 0o755))
-	if err := os.Link(self, s.root+"/bin/program"); err != nil { // another file system
-		text, err := os.ReadFile(self)
-		s.check(err)
-		s.check(os.WriteFile(s.root+"/bin/program", text, 0o755))
-	}
+	s.write(s.root+"/bin/program", string(text))
+	s.check(os.Chmod(s.root+"/bin/program", 0o755))
+	cmd := exec.Command(s.root+"/bin/program", "1000")
+	cmd.Args[0] = "sleep"
+	s.check(cmd.Start())
 	s.check(s.in(s.host+"/program", "/bin"))
 	s.reads(s.root+"/bin/program", "new")
-	if info, err := os.Stat(self); err != nil || info.Size() < 1000 {
-		t.Errorf("the program that runs: %v, %v", info, err)
-	}
+	s.check(cmd.Process.Kill())
+	_ = cmd.Wait() // it was killed
 }
 
 func TestStream(t *testing.T) {
