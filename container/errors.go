@@ -2,9 +2,10 @@ package container
 
 import "errors"
 
-// Errors that callers tell apart, with errors.Is.
+// Errors that callers tell apart, with errors.Is. Their words are runc's, as those who run a runtime by its command line go by
+// them: containerd looks for "container not running", podman for "does not exist".
 var (
-	ErrExists     = errors.New("container exists")
+	ErrExists     = errors.New("container with given ID already exists")
 	ErrNotFound   = errors.New("container does not exist")
 	ErrRunning    = errors.New("container is not stopped")
 	ErrNotRunning = errors.New("container not running")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -14,13 +15,14 @@ func newKillCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "kill [flags] ID [SIGNAL]",
 		Short: "Send a signal to a container's first process",
-		Long:  "Sends SIGNAL, a name or a number, to the container's first process: TERM if it is not given.",
-		Args:  arguments(1, 2),
+		Long: "Sends SIGNAL, a name or a number, to the container's first process: TERM if it is not given. 0 only asks whether\n" +
+			"the process is there.",
+		Args: arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			signal := unix.SIGTERM
 			if len(args) == 2 {
 				var err error
-				if signal, err = signals.Parse(args[1]); err != nil {
+				if signal, err = parseSignal(args[1]); err != nil {
 					return usageError(cmd, "%w", err)
 				}
 			}
@@ -38,4 +40,12 @@ func newKillCommand(g *global) *cobra.Command {
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "send it to every process of the container")
 	cmd.Flags().BoolVarP(&regex, "regex", "r", false, "ID is a regular expression: send it to all that match")
 	return cmd
+}
+
+// parseSignal takes 0 too, which is no signal, and which kill(2) takes.
+func parseSignal(text string) (syscall.Signal, error) {
+	if text == "0" {
+		return 0, nil
+	}
+	return signals.Parse(text)
 }

@@ -40,7 +40,7 @@ func TestLifeCycle(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(o.bundle, "rootfs", "ready")); err == nil {
 		t.Error("the command ran before start")
 	}
-	o.fails(1, "exists", "create", "box")
+	o.fails(1, "container with given ID already exists", "create", "box")
 
 	o.must("start", "box")
 	o.awaitFile("ready")
@@ -50,12 +50,14 @@ func TestLifeCycle(t *testing.T) {
 	o.fails(1, "created", "start", "box")
 	o.fails(1, "not stopped", "delete", "box")
 
+	o.must("kill", "box", "0")
 	o.must("kill", "box")
 	await(t, "the end", func() bool { return o.state("box").Status == "stopped" })
 	if s := o.state("box"); s.PID != 0 {
 		t.Errorf("pid of a stopped container is %d", s.PID)
 	}
 	o.fails(1, "not running", "kill", "box", "KILL")
+	o.fails(1, "not running", "kill", "box", "0")
 	o.must("delete", "box")
 	for _, verb := range []string{"state", "start", "kill", "delete"} {
 		o.fails(1, "does not exist", verb, "box")
