@@ -154,7 +154,7 @@ func (f *vmRunFlags) drivers() []string {
 		names = append(names, "virtio_rng")
 	}
 	if len(f.nets) > 0 {
-		names = append(names, "virtio_net", "af_packet")
+		names = append(names, "virtio_net")
 	}
 	return names
 }

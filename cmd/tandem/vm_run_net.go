@@ -109,7 +109,7 @@ func (g *guestRun) tellGuest(spec *vmm.Spec, note func(string)) error {
 		return err
 	}
 	files := []initramfs.File{{Name: config.NetworkPath, Mode: 0o644, Data: text}}
-	names, err := card.ResolvConf(g.cards, note)
+	names, err := card.ResolvConf(g.Name, g.cards, note)
 	if err != nil {
 		return err
 	}

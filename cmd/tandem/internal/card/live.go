@@ -252,8 +252,8 @@ func (l *Live) Link() config.Link {
 func (l *Live) NIC() *virtionet.Device { return l.device }
 
 // ResolvConf is what a guest with these cards asks for names; nil if none of them leads anywhere.
-func ResolvConf(cards []*Live, note func(string)) ([]byte, error) {
-	spec := resolv.Spec{}
+func ResolvConf(machine string, cards []*Live, note func(string)) ([]byte, error) {
+	spec := resolv.Spec{Hostname: machine}
 	for _, l := range cards {
 		for _, a := range l.Link().Addresses {
 			spec.Addresses = append(spec.Addresses, a.Addr())
