@@ -82,6 +82,10 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.DNSOptions, "dns-option", nil, "`OPTION` of resolv.conf, in the place of the host's")
 	flags.StringArrayVar(&o.AddHosts, "add-host", nil, "`NAME:ADDRESS` for /etc/hosts")
 
+	flags.StringVar(&o.PID, "pid", "", "`WHOSE` processes it sees: host, container:NAME, or private, as is usual")
+	flags.StringVar(&o.IPC, "ipc", "", "`WHOSE` System V and POSIX IPC it has: host, container:NAME, or private")
+	flags.StringVar(&o.UTS, "uts", "", "`WHOSE` host name it has: host or private")
+
 	flags.StringArrayVar(&o.CapAdd, "cap-add", nil, "add the capability `CAP`, or ALL")
 	flags.StringArrayVar(&o.CapDrop, "cap-drop", nil, "take the capability `CAP` away, or ALL")
 	flags.StringArrayVar(&f.security, "security-opt", nil, "`OPTION`: seccomp=FILE, seccomp=unconfined, no-new-privileges")

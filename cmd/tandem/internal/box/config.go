@@ -12,7 +12,6 @@ import (
 
 	"tandem/container"
 	"tandem/container/rootfs"
-	"tandem/network"
 )
 
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -52,8 +51,12 @@ func (r *Record) config(n *boxNetwork) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	list, err := r.namespaces(n)
+	if err != nil {
+		return nil, err
+	}
 	linux := &specs.Linux{
-		Namespaces: namespaces(n), Seccomp: profile, Devices: nodes, Resources: o.resources(), Sysctl: o.Sysctl,
+		Namespaces: list, Seccomp: profile, Devices: nodes, Resources: o.resources(), Sysctl: o.Sysctl,
 		MaskedPaths: maskedPaths, ReadonlyPaths: readonlyPaths,
 	}
 	linux.Resources.Devices = rules
@@ -63,6 +66,9 @@ func (r *Record) config(n *boxNetwork) (*specs.Spec, error) {
 	c := &specs.Spec{
 		Version: specs.Version, Process: process, Root: &specs.Root{Readonly: o.ReadOnly}, Hostname: n.hostname,
 		Mounts: r.mounts(n.mounts), Linux: linux, Annotations: o.Labels,
+	}
+	if o.UTS == sharedHost {
+		c.Hostname = "" // it is the host's own
 	}
 	if os.Geteuid() == 0 {
 		linux.CgroupsPath = "/" + r.home.cgroupPrefix() + r.ID
@@ -74,16 +80,6 @@ func (r *Record) config(n *boxNetwork) (*specs.Spec, error) {
 // cgroupPrefix begins the names of the home's cgroups: what a crash left can be told by it, also from another home's.
 func (h *Home) cgroupPrefix() string {
 	return fmt.Sprintf("tandem-%08x-", crc32.ChecksumIEEE([]byte(h.Run)))
-}
-
-func namespaces(n *boxNetwork) []specs.LinuxNamespace {
-	list := []specs.LinuxNamespace{
-		{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
-	}
-	if n.mode.Kind != network.ModeHost {
-		list = append(list, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: n.path})
-	}
-	return list
 }
 
 // process is the box's first.

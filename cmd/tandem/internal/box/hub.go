@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +27,7 @@ const attachSocket = "attach"
 //	                                   └──► queue ──► tandem attach
 //	box ◄── stdin ── keeper ◄── what either types
 //
-// The box does not wait for them: who does not read what has queued up for him is dropped.
+// The box waits for them as it would for a terminal, but not for long: who does not go on to read is dropped.
 type hub struct {
 	listener *net.UnixListener
 	serving  sync.WaitGroup
@@ -38,17 +40,22 @@ type hub struct {
 	holds   bool
 	arrived chan struct{} // closed when the first has come
 	over    bool
+
+	patience time.Duration // with who does not read
 }
 
 // client is one who is attached.
 type client struct {
 	conn  *net.UnixConn
-	queue chan []byte // closed when there is no more for him
+	queue chan []byte
+	gone  chan struct{} // closed when there is no more for him
 }
 
 const (
 	// queued is how much may wait for a client, in pieces of what the box wrote at a time.
-	queued = 256
+	queued = 64
+	// slow is how long the box waits for a client with a full queue.
+	slow = 10 * time.Second
 	// maxHeld is how much output waits for the first client, where one has said that he comes.
 	maxHeld = 1 << 20
 	// arrival is how long a box that has ended waits for him, so that he sees what it wrote.
@@ -63,7 +70,7 @@ func newHub(r *Record) (*hub, error) {
 	if err != nil {
 		return nil, fmt.Errorf("box: listen for who attaches: %w", err)
 	}
-	h := &hub{listener: l, clients: make(map[*client]bool), arrived: make(chan struct{}), holds: r.hold}
+	h := &hub{listener: l, clients: make(map[*client]bool), arrived: make(chan struct{}), holds: r.hold, patience: slow}
 	h.serving.Go(h.accept)
 	return h, nil
 }
@@ -97,7 +104,7 @@ func (h *hub) accept() {
 		if err != nil {
 			return // closed
 		}
-		c := &client{conn: conn, queue: make(chan []byte, queued)}
+		c := &client{conn: conn, queue: make(chan []byte, queued), gone: make(chan struct{})}
 		h.mu.Lock()
 		if h.over {
 			h.mu.Unlock()
@@ -112,7 +119,7 @@ func (h *hub) accept() {
 			h.arrive()
 		}
 		h.mu.Unlock()
-		h.serving.Go(c.send)
+		h.serving.Go(func() { h.send(c) })
 		h.serving.Go(func() { h.receive(c) })
 	}
 }
@@ -127,14 +134,23 @@ func (h *hub) arrive() {
 }
 
 // send writes what has queued up, and closes the connection when there is no more.
-func (c *client) send() {
-	for frames := range c.queue {
-		if _, err := c.conn.Write(frames); err != nil {
-			break
+func (h *hub) send(c *client) {
+	defer c.conn.Close()
+	for {
+		var frames []byte
+		select {
+		case frames = <-c.queue:
+		case <-c.gone:
+			select {
+			case frames = <-c.queue:
+			default:
+				return
+			}
 		}
-	}
-	c.conn.Close()
-	for range c.queue { // what comes for who has gone
+		if _, err := c.conn.Write(frames); err != nil {
+			h.drop(c)
+			return
+		}
 	}
 }
 
@@ -177,7 +193,7 @@ func (h *hub) drop(c *client) {
 func (h *hub) dropLocked(c *client) {
 	if h.clients[c] {
 		delete(h.clients, c)
-		close(c.queue)
+		close(c.gone)
 	}
 }
 
@@ -204,32 +220,49 @@ type hubWriter struct {
 }
 
 func (w hubWriter) Write(p []byte) (int, error) {
-	w.hub.send(w.kind, p)
+	w.hub.spread(w.kind, p)
 	return len(p), nil
 }
 
-func (h *hub) send(kind frameKind, p []byte) {
+// spread gives all of them what the box wrote.
+func (h *hub) spread(kind frameKind, p []byte) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.clients) == 0 && !h.holds {
-		return
-	}
+	clients := slices.Collect(maps.Keys(h.clients))
+	holds := h.holds
 	var frames []byte
-	for len(p) > 0 {
+	for len(p) > 0 && (holds || len(clients) > 0) {
 		part := p[:min(len(p), maxFrame)]
 		frames = appendFrame(frames, kind, part)
 		p = p[len(part):]
 	}
-	if h.holds && len(h.held) < maxHeld {
+	if holds && len(h.held) < maxHeld {
 		h.held = append(h.held, frames...)
 	}
-	for c := range h.clients {
-		select {
-		case c.queue <- frames:
-		default: // he does not read
-			h.dropLocked(c)
+	h.mu.Unlock()
+	for _, c := range clients {
+		if !c.push(frames, h.patience) {
+			h.drop(c)
 			c.conn.Close()
 		}
+	}
+}
+
+// push tells whether there was room in time, or nobody to need any.
+func (c *client) push(frames []byte, patience time.Duration) bool {
+	select {
+	case c.queue <- frames:
+		return true
+	default:
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case c.queue <- frames:
+		return true
+	case <-c.gone:
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 
@@ -252,15 +285,20 @@ func (h *hub) ended(exit Exit) {
 	if err != nil {
 		return
 	}
+	h.letGo(appendFrame(nil, frameEnd, text))
+}
+
+// letGo gives all of them a last word, and drops them.
+func (h *hub) letGo(word []byte) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	for c := range h.clients {
+	clients := slices.Collect(maps.Keys(h.clients))
+	h.mu.Unlock()
+	for _, c := range clients {
 		_ = c.conn.SetWriteDeadline(time.Now().Add(farewell))
-		select {
-		case c.queue <- appendFrame(nil, frameEnd, text):
-		default:
+		if word != nil {
+			c.push(word, farewell)
 		}
-		h.dropLocked(c)
+		h.drop(c)
 	}
 }
 
@@ -268,10 +306,8 @@ func (h *hub) ended(exit Exit) {
 func (h *hub) close() {
 	h.mu.Lock()
 	h.over = true
-	for c := range h.clients {
-		h.dropLocked(c)
-	}
 	h.mu.Unlock()
+	h.letGo(nil)
 	h.listener.Close()
 	h.serving.Wait()
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +174,40 @@ func TestUpdate(t *testing.T) {
 	b.must("start", "up")
 	b.await("up", "40")
 	b.must("rm", "-f", "up")
+	b.empty()
+}
+
+// TestSharedNamespaces has containers see what is another's, or the host's.
+func TestSharedNamespaces(t *testing.T) {
+	b := newBench(t)
+	b.detach([]string{"--name", "other"}, "sleep", "1000")
+	r := b.record("other")
+	for _, test := range []struct {
+		flags []string
+		pid   int
+		kind  string
+		same  bool
+	}{
+		{nil, r.PID, "pid", false},
+		{[]string{"--pid", "container:other"}, r.PID, "pid", true},
+		{[]string{"--ipc", "container:other"}, r.PID, "ipc", true},
+		{[]string{"--pid", "host"}, os.Getpid(), "pid", true},
+		{[]string{"--ipc", "host"}, os.Getpid(), "ipc", true},
+		{[]string{"--uts", "host"}, os.Getpid(), "uts", true},
+		{[]string{"--uts", "private"}, os.Getpid(), "uts", false},
+	} {
+		link := "/ns/" + test.kind
+		want, err := os.Readlink("/proc/" + strconv.Itoa(test.pid) + link)
+		b.check(err)
+		got := b.run(test.flags, "readlink", "/proc/self"+link)
+		if got.status != 0 || (strings.TrimSpace(got.stdout) == want) != test.same {
+			t.Errorf("%q: %+v, the other is %s", test.flags, got, want)
+		}
+	}
+	if got := b.run([]string{"--pid", "container:other"}, "sh", "-c", "tr '\\0' ' ' < /proc/1/cmdline"); got.stdout != "sleep 1000 " {
+		t.Errorf("process 1: %+v", got)
+	}
+	b.must("rm", "-f", "other")
 	b.empty()
 }
 

@@ -53,6 +53,10 @@ type Options struct {
 	Init            bool                `json:"init,omitempty"`       // tandem reaps and passes signals on, as its first process
 	OOMScoreAdj     int                 `json:"oomScoreAdj,omitempty"`
 
+	PID string `json:"pid,omitempty"` // whose namespace it is in: empty is its own, or host, container:NAME
+	IPC string `json:"ipc,omitempty"`
+	UTS string `json:"uts,omitempty"`
+
 	Network    *network.Mode  `json:"network,omitempty"` // nil is the default one
 	Ports      []port.Mapping `json:"ports,omitempty"`
 	DNS        []netip.Addr   `json:"dns,omitempty"`
@@ -96,7 +100,7 @@ func (o *Options) Check() error {
 			return err
 		}
 	}
-	return errors.Join(o.Limits.Check(), o.checkHostname(), o.checkEnv(), o.checkPorts())
+	return errors.Join(o.Limits.Check(), o.checkHostname(), o.checkNamespaces(), o.checkEnv(), o.checkPorts())
 }
 
 func (o *Options) checkHostname() error {

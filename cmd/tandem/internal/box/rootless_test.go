@@ -60,6 +60,26 @@ func TestRootless(t *testing.T) {
 		t.Errorf("run -d: %+v", got)
 	}
 	onTerminal("/dev/pts/0", "exec", "-it", "front", "busybox", "tty")
+	if got := as("top", "front", "-o", "nspid,args"); got.stdout != "NSPID   CMD\n1       sleep 1000\n" {
+		t.Errorf("top: %+v", got)
+	}
+	if got := as("cp", "front:/bin/busybox", home+"/copy"); got.status != 0 {
+		t.Errorf("cp out: %+v", got)
+	}
+	if got := as("cp", home+"/copy", "front:/tmp/copy"); got.status != 0 {
+		t.Errorf("cp in: %+v", got)
+	}
+	if got := as("exec", "front", "busybox", "stat", "-c", "%u:%g:%a", "/tmp/copy"); got.stdout != "0:0:755\n" {
+		t.Errorf("what was copied in: %+v", got)
+	}
+	if got := as("stats", "--no-stream"); got.status != 0 || !strings.Contains(got.stdout, "-- / --") {
+		t.Errorf("stats: %+v", got)
+	}
+	for _, args := range [][]string{{"stop", "-t", "0", "front"}, {"start", "front"}, {"run", "--rm", "--init", "--rootfs", root, "true"}} {
+		if got := as(args...); got.status != 0 {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
 	if got := as("rm", "-f", "front"); got.status != 0 {
 		t.Errorf("rm -f: %+v", got)
 	}
