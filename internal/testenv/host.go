@@ -47,6 +47,17 @@ func checkOpen(path string) func() error {
 	}
 }
 
+// checkUserXattr tells whether files in the temporary folder can have user.* attributes: those on a tmpfs can since Linux 6.6.
+func checkUserXattr() error {
+	f, err := os.CreateTemp("", "xattr")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	return os.NewSyscallError("fsetxattr "+os.TempDir(), unix.Fsetxattr(int(f.Fd()), "user.tandem", []byte("1"), 0))
+}
+
 // checkBusybox wants the static one: it goes into initramfs archives, where no library is.
 func checkBusybox() error {
 	path, err := exec.LookPath("busybox")

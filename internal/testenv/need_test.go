@@ -47,8 +47,8 @@ func TestNeedNamesWhatIsMissing(t *testing.T) {
 // TestRequirements shows what this host has, and holds what one requirement says of another.
 func TestRequirements(t *testing.T) {
 	for _, r := range []*Requirement{
-		Root, NetNS, MountNS, UserNS, IDMap, Cgroup1, Cgroup2, Overlay, NineP, TUN, HugePages, LoopDevice, KVM, KVMLinux, VHostNet,
-		VHostVsock, BTF, Fentry, Kprobes, IA32, GCC, LibSeccomp, LinuxUAPI, IASL, CPIO, Strace, APT, QEMU, QEMUStorageDaemon, Busybox,
+		Root, NetNS, MountNS, UserNS, IDMap, Cgroup1, Cgroup2, Overlay, UserXattr, NineP, TUN, HugePages, LoopDevice, KVM, KVMLinux,
+		VHostNet, VHostVsock, BTF, Fentry, Kprobes, IA32, GCC, LibSeccomp, LinuxUAPI, IASL, CPIO, Strace, APT, QEMU, QEMUStorageDaemon, Busybox,
 		GoToolchain, Runc, Crun, Podman, Containerd, GuestKernel, LabKernel, Lab, NotLab,
 	} {
 		if r.Name() != strings.ToLower(r.Name()) || strings.ContainsAny(r.Name(), " :") {

@@ -10,6 +10,7 @@ var (
 	Cgroup1    = requirement("cgroup1", checkCgroup1)
 	Cgroup2    = requirement("cgroup2", checkCgroup2)
 	Overlay    = requirement("overlay", checkFilesystem("overlay"))
+	UserXattr  = requirement("user-xattr", checkUserXattr)
 	NineP      = requirement("9p", checkFilesystem("9p"))
 	TUN        = requirement("tun", checkOpen("/dev/net/tun"))
 	HugePages  = requirement("hugepages", checkHugePages)
