@@ -46,7 +46,7 @@ func (b *bench) elsewhere(r runRequest, attr *syscall.SysProcAttr) (int, string)
 }
 
 func TestNestedUserNamespace(t *testing.T) {
-	testenv.Need(t, testenv.UserNS, testenv.Overlay)
+	testenv.Need(t, testenv.UserNS)
 	b := newBench(t)
 	b.giveRoot(100000)
 	const script = `id -u; cat /proc/self/uid_map; echo x >/dev/null && echo null; touch /made && stat -c %u /made; test -f /below && echo below`
@@ -68,6 +68,9 @@ func TestNestedUserNamespace(t *testing.T) {
 		{"on layers", unix.CLONE_NEWNS, nil, true, "0 0 100000 65536 null 0 below"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if test.layers {
+				testenv.Need(t, testenv.Overlay, testenv.UserXattr)
+			}
 			dir := filepath.Join(filepath.Dir(b.root), strings.ReplaceAll(test.name, " ", "-"))
 			uid := 100000
 			if test.change != nil {

@@ -122,7 +122,7 @@ func TestSharedClass(t *testing.T) {
 		{"another cache", specs.LinuxIntelRdt{ClosID: "gold", L3CacheSchema: "L3:0=ff0"}, before, `L3 of cache 0 is "fff", not "ff0"`},
 		{"a cache that is not there", specs.LinuxIntelRdt{ClosID: "gold", L3CacheSchema: "L3:2=1"}, before, `L3 of cache 2 is ""`},
 		{"another bandwidth", specs.LinuxIntelRdt{ClosID: "gold", MemBwSchema: "MB:0=30"}, before, "MB of cache 0"},
-		{"no such line", specs.LinuxIntelRdt{ClosID: "gold", L3CacheSchema: "L3CODE:0=1"}, before, "no line L3CODE:"},
+		{"no such line", specs.LinuxIntelRdt{ClosID: "gold", L3CacheSchema: "L3CODE:0=1"}, before, "no line that begins with L3CODE"},
 		{"what is written over it", specs.LinuxIntelRdt{ClosID: "gold", Schemata: []string{"L3:0=1"}}, "L3:0=1\n", ""},
 	} {
 		write(t, root+"/gold/schemata", before)

@@ -65,7 +65,7 @@ func compare(wanted []string, file string) error {
 		}
 		have, ok := has[want.resource]
 		if !ok {
-			return fmt.Errorf("it has no line %s:", want.resource)
+			return fmt.Errorf("it has no line that begins with %s", want.resource)
 		}
 		for _, cache := range slices.Sorted(maps.Keys(want.parts)) {
 			if have.parts[cache] != want.parts[cache] {
