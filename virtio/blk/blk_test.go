@@ -12,10 +12,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tandem/virtio"
+	"tandem/virtio/limit"
 	"tandem/virtio/queue"
 	"tandem/virtio/virtiotest"
 )
@@ -558,5 +560,28 @@ func TestSerial(t *testing.T) {
 	s, got := do(g, 0, typeGetID, 0, nil, maxSerial)
 	if want := "a.img"; s != statusOK || string(bytes.TrimRight(got, "\x00")) != want {
 		t.Errorf("id = %q, status %d, want %q", got, s, want)
+	}
+}
+
+// TestLimit holds a request up until the limit is lifted.
+func TestLimit(t *testing.T) {
+	d := open(t, Spec{Path: image(t, 64<<10)})
+	g := virtiotest.New(t, virtiotest.Kinds()[0], d, virtiotest.Options{})
+	g.Start(^uint64(0), 16)
+	if err := d.Limit.Set(limit.Limits{Ops: limit.Rate{PerSecond: 50, Burst: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	for range 6 {
+		if s, _ := do(g, 0, typeIn, 1, nil, sectorSize); s != statusOK {
+			t.Fatalf("status %d", s)
+		}
+	}
+	// The first goes at once, each of the others a fiftieth of a second after the one before.
+	if took := time.Since(start); took < 5*time.Second/50 {
+		t.Errorf("6 requests took %v at 50 a second", took)
+	}
+	if s := d.Stats(); s.Reads != 6 || s.ReadBytes != 6*sectorSize || s.Writes != 0 {
+		t.Errorf("stats %+v", s)
 	}
 }

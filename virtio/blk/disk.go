@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"tandem/virtio"
+	"tandem/virtio/limit"
 )
 
 const (
@@ -39,6 +40,11 @@ type Disk struct {
 	features uint64 // offered
 	config   [configSize]byte
 	workers  virtio.Workers
+
+	// Limit bounds requests, and the bytes that they read and write. It may be
+	// changed at any time.
+	Limit limit.Limiter
+	stats counters
 
 	// cached tells that writes may stay in the page cache until a flush. The driver
 	// may change it while requests are in flight (VIRTIO_BLK_F_CONFIG_WCE).

@@ -3,6 +3,7 @@ package blk
 import (
 	"encoding/binary"
 
+	"tandem/virtio"
 	"tandem/virtio/internal/iovec"
 	"tandem/virtio/queue"
 )
@@ -59,10 +60,14 @@ func (r *requests) serve(q *queue.Queue, c *queue.Chain) (written uint32, err er
 	if c.WriteLen == 0 {
 		return 0, q.Broken(c, "a block request without room for its status")
 	}
+	if wait := r.d.Limit.Wait(); wait > 0 {
+		return 0, virtio.Later(wait)
+	}
 	answer := cutLast(c)
 	req := request{readable: c.Readable, writable: c.Writable, readLen: c.ReadLen, writeLen: c.WriteLen - 1}
 	s := statusIOErr
 	if r.parse(&req) {
+		r.account(&req)
 		s = r.do(&req)
 	}
 	if s != statusOK {
@@ -74,6 +79,24 @@ func (r *requests) serve(q *queue.Queue, c *queue.Chain) (written uint32, err er
 	}
 	answer[0] = byte(s)
 	return uint32(min(c.WriteLen, 0xffffffff)), nil
+}
+
+// account counts a request, and takes what it costs from the limit.
+func (r *requests) account(req *request) {
+	moved := uint64(0)
+	switch req.kind {
+	case typeIn:
+		moved = req.writeLen
+		r.d.stats.reads.Add(1)
+		r.d.stats.readBytes.Add(moved)
+	case typeOut:
+		moved = req.readLen
+		r.d.stats.writes.Add(1)
+		r.d.stats.writtenBytes.Add(moved)
+	case typeFlush:
+		r.d.stats.flushes.Add(1)
+	}
+	r.d.Limit.Spend(moved)
 }
 
 // cutLast takes the last byte off the writable pieces.
