@@ -8,17 +8,17 @@
 // each and somebody who reads descriptors. Nothing says that the two halves have to
 // be at the same place:
 //
-//	                guest
-//	          registers   rings in guest memory
-//	              |         |      ^       |
-//	  exits       |    kick |      | call  | the same memory
-//	              v         v      |       v
-//	        +-----------+  eventfd eventfd    +-------------------------------+
-//	        | monitor   |         \  \        | who serves the rings          |
-//	        | transport |          \  `-------|                               |
-//	        | device    | ---------->---------|  kernel: a thread, a tap      |
-//	        +-----------+   control:          |  user: a process, anything    |
-//	                        ioctl or socket   +-------------------------------+
+//	              guest
+//	        registers   rings in guest memory
+//	            |         |      ^       |
+//	exits       |    kick |      | call  | the same memory
+//	            v         v      |       v
+//	      +-----------+  eventfd eventfd    +-------------------------------+
+//	      | monitor   |         \  \        | who serves the rings          |
+//	      | transport |          \  `-------|                               |
+//	      | device    | ---------->---------|  kernel: a thread, a tap      |
+//	      +-----------+   control:          |  user: a process, anything    |
+//	                      ioctl or socket   +-------------------------------+
 //
 // The monitor keeps the registers, and hands over the rest when the driver sets
 // DRIVER_OK: which features were agreed upon, where guest memory is, where each ring

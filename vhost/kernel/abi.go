@@ -1,9 +1,6 @@
 package kernel
 
-import (
-	"fmt"
-	"unsafe"
-)
+import "fmt"
 
 // Request is the number of an ioctl. linux/vhost.h.
 type Request uint32
@@ -17,6 +14,14 @@ const (
 	magic = 0xaf // VHOST_VIRTIO
 )
 
+// Sizes of the arguments that are structs; a test holds them against the types below.
+const (
+	sizeHeader = 8
+	sizeState  = 8 // and vhost_vring_file, vhost_vring_worker
+	sizeAddr   = 40
+	sizeWorker = 4
+)
+
 func ioc(direction, nr, size uintptr) Request {
 	return Request(direction<<30 | size<<16 | magic<<8 | nr)
 }
@@ -27,27 +32,27 @@ var (
 	setFeatures        = ioc(write, 0x00, 8)
 	setOwner           = ioc(none, 0x01, 0)
 	resetOwner         = ioc(none, 0x02, 0)
-	setMemTable        = ioc(write, 0x03, unsafe.Sizeof(memoryHeader{}))
+	setMemTable        = ioc(write, 0x03, sizeHeader)
 	setLogBase         = ioc(write, 0x04, 8)
 	setLogFD           = ioc(write, 0x07, 4)
-	newWorker          = ioc(read, 0x08, unsafe.Sizeof(workerState{}))
-	freeWorker         = ioc(write, 0x09, unsafe.Sizeof(workerState{}))
-	setVringNum        = ioc(write, 0x10, unsafe.Sizeof(vringState{}))
-	setVringAddr       = ioc(write, 0x11, unsafe.Sizeof(VringAddr{}))
-	setVringBase       = ioc(write, 0x12, unsafe.Sizeof(vringState{}))
-	getVringBase       = ioc(read|write, 0x12, unsafe.Sizeof(vringState{}))
-	setVringEndian     = ioc(write, 0x13, unsafe.Sizeof(vringState{}))
-	getVringEndian     = ioc(write, 0x14, unsafe.Sizeof(vringState{}))
-	attachVringWorker  = ioc(write, 0x15, unsafe.Sizeof(vringWorker{}))
-	getVringWorker     = ioc(read|write, 0x16, unsafe.Sizeof(vringWorker{}))
-	setVringKick       = ioc(write, 0x20, unsafe.Sizeof(vringFile{}))
-	setVringCall       = ioc(write, 0x21, unsafe.Sizeof(vringFile{}))
-	setVringErr        = ioc(write, 0x22, unsafe.Sizeof(vringFile{}))
-	setVringBusyloop   = ioc(write, 0x23, unsafe.Sizeof(vringState{}))
-	getVringBusyloop   = ioc(write, 0x24, unsafe.Sizeof(vringState{}))
+	newWorker          = ioc(read, 0x08, sizeWorker)
+	freeWorker         = ioc(write, 0x09, sizeWorker)
+	setVringNum        = ioc(write, 0x10, sizeState)
+	setVringAddr       = ioc(write, 0x11, sizeAddr)
+	setVringBase       = ioc(write, 0x12, sizeState)
+	getVringBase       = ioc(read|write, 0x12, sizeState)
+	setVringEndian     = ioc(write, 0x13, sizeState)
+	getVringEndian     = ioc(write, 0x14, sizeState)
+	attachVringWorker  = ioc(write, 0x15, sizeState)
+	getVringWorker     = ioc(read|write, 0x16, sizeState)
+	setVringKick       = ioc(write, 0x20, sizeState)
+	setVringCall       = ioc(write, 0x21, sizeState)
+	setVringErr        = ioc(write, 0x22, sizeState)
+	setVringBusyloop   = ioc(write, 0x23, sizeState)
+	getVringBusyloop   = ioc(write, 0x24, sizeState)
 	setBackendFeatures = ioc(write, 0x25, 8)
 	getBackendFeatures = ioc(read, 0x26, 8)
-	netSetBackend      = ioc(write, 0x30, unsafe.Sizeof(vringFile{}))
+	netSetBackend      = ioc(write, 0x30, sizeState)
 	vsockSetGuestCID   = ioc(write, 0x60, 8)
 	vsockSetRunning    = ioc(write, 0x61, 4)
 )
