@@ -28,7 +28,8 @@ type Attachment struct {
 
 // Attach connects to the box's streams, as they are from now on.
 func (r *Record) Attach(ctx context.Context) (*Attachment, error) {
-	if s := r.Status(); s != Running && s != Paused && s != Restarting {
+	// One that has just ended may wait for us yet, and its keeper knows best.
+	if s := r.Status(); s == Exited || s == Dead || r.Keeper == (Keeper{}) {
 		return nil, fmt.Errorf("attach: %w: %s is %s", ErrStopped, r.Name, s)
 	}
 	if !r.Options.Detach {

@@ -144,14 +144,17 @@ func (r *Record) watchMemory(ctx context.Context) (stop func() (told bool)) {
 		cancel()
 		return func() bool { return false }
 	}
+	// Version 1 tells of each time, perhaps before somebody was killed. Version 2 tells of that, and of the kill after it.
+	_, tellsOnce := g.Paths()["memory"]
 	done := make(chan bool)
 	go func() {
-		told := false
+		told, kills := false, uint64(0)
 		for e := range events {
-			if e.OOMs > 0 || e.OOMKills > 0 {
+			if tellsOnce || e.OOMKills > kills {
 				r.tell("oom")
 				told = true
 			}
+			kills = e.OOMKills
 		}
 		done <- told
 	}()

@@ -130,13 +130,10 @@ func TestRestartPolicy(t *testing.T) {
 		t.Errorf("after kill: %q", got)
 	}
 	b.await("loops", "run 4") // the pause after it is 0.8 s
-	for b.record("loops").Status() != box.Restarting {
-	}
-	if got := b.must("ps"); !strings.Contains(got, "Restarting (4)") {
-		t.Errorf("ps: %q", got)
+	for !strings.Contains(b.must("ps"), "Restarting (4)") {
 	}
 	b.must("stop", "loops")
-	if got := b.must("wait", "loops"); got != "4" {
+	if got := b.must("wait", "loops"); got != "4" && got != "137" { // the second if it had begun anew by then
 		t.Errorf("after stop: %q", got)
 	}
 	b.await("signal", "up")
