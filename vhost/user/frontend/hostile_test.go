@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -313,25 +314,25 @@ func (l lesser) Features() uint64 { return virtio.RingFeatures }
 
 func TestNetRequests(t *testing.T) {
 	f := newFake(t)
-	var mtu, enable int
-	f.set(user.NetSetMTU, func(c *user.Conn, m *user.Message) { mtu++; _ = c.Answer(m, user.U64(0)) })
+	var mtu, enable atomic.Int32
+	f.set(user.NetSetMTU, func(c *user.Conn, m *user.Message) { mtu.Add(1); _ = c.Answer(m, user.U64(0)) })
 	dev := open(t, f.spec())
-	if err := dev.SetMTU(1400); err != nil || mtu != 1 {
-		t.Errorf("SetMTU: %v, %d requests", err, mtu)
+	if err := dev.SetMTU(1400); err != nil || mtu.Load() != 1 {
+		t.Errorf("SetMTU: %v, %d requests", err, mtu.Load())
 	}
 	if err := dev.EnableQueue(0, false); err == nil {
 		t.Error("a queue of a device that is not active was enabled")
 	}
 	g := virtiotest.New(t, virtiotest.Kinds()[0], dev, virtiotest.Options{Shared: true})
 	g.Start(0, 16)
-	f.set(user.SetVringEnable, func(c *user.Conn, m *user.Message) { enable++; _ = c.Answer(m, user.U64(0)) })
-	if err := dev.EnableQueue(0, false); err != nil || enable != 1 {
-		t.Errorf("EnableQueue: %v, %d requests", err, enable)
+	f.set(user.SetVringEnable, func(c *user.Conn, m *user.Message) { enable.Add(1); _ = c.Answer(m, user.U64(0)) })
+	if err := dev.EnableQueue(0, false); err != nil || enable.Load() != 1 {
+		t.Errorf("EnableQueue: %v, %d requests", err, enable.Load())
 	}
 	if err := dev.EnableQueue(1, true); err == nil {
 		t.Error("a queue that is not there was enabled")
 	}
-	f.protocol &^= user.Protocol(user.ProtocolMTU)
+	f.set(user.GetProtocolFeatures, says(user.U64(f.protocol&^user.Protocol(user.ProtocolMTU))))
 	if err := open(t, f.spec()).SetMTU(1400); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("SetMTU: %v, want ErrUnsupported", err)
 	}
