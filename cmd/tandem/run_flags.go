@@ -20,7 +20,7 @@ import (
 type runFlags struct {
 	options box.Options
 	rootfs  string
-	limits  limitFlags
+	limits  boxLimitFlags
 	shm     sizeValue
 
 	volumes, mounts, tmpfs, publish []string

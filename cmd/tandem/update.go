@@ -10,7 +10,7 @@ import (
 )
 
 func newUpdateCommand() *cobra.Command {
-	var f limitFlags
+	var f boxLimitFlags
 	cmd := &cobra.Command{
 		Use:     "update [flags] CONTAINER...",
 		Short:   "Change the limits of containers",

@@ -32,7 +32,7 @@ func (h *Home) Leftovers(ctx context.Context) ([]Leftover, error) {
 		more, err := find(known)
 		left, errs = append(left, more...), append(errs, err)
 	}
-	net, err := h.network().Leftovers(ctx, func(id string) bool { return known[id] })
+	net, err := h.network().Leftovers(ctx, h.needed(known))
 	for _, l := range net {
 		left = append(left, Leftover{Kind: "network " + l.Kind, Name: l.Name, Why: l.Why})
 	}
@@ -72,11 +72,16 @@ func (h *Home) Collect(ctx context.Context) ([]Leftover, error) {
 	for _, r := range list {
 		alive[r.ID] = true
 	}
-	net, err := h.network().Collect(ctx, func(id string) bool { return alive[id] })
+	net, err := h.network().Collect(ctx, h.needed(alive))
 	for _, l := range net {
 		removed = append(removed, Leftover{Kind: "network " + l.Kind, Name: l.Name, Why: l.Why})
 	}
 	return removed, errors.Join(append(errs, err)...)
+}
+
+// needed tells of a lease whether somebody needs it: one of the boxes, or whom Foreign knows.
+func (h *Home) needed(boxes map[string]bool) func(id string) bool {
+	return func(id string) bool { return boxes[id] || h.Foreign != nil && h.Foreign(id) }
 }
 
 func (h *Home) network() network.Store {

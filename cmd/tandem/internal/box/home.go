@@ -19,6 +19,9 @@ const RunVariable = "TANDEM_RUN"
 type Home struct {
 	Run  string // records: what a reboot may take
 	Data string // layers and logs
+
+	// Foreign, if not nil, tells of the ID of a network lease that is no box's whether somebody else needs it.
+	Foreign func(id string) bool
 }
 
 // Open gives the home of whoever calls. It makes no folder.

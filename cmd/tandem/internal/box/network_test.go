@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tandem/cmd/tandem/internal/box"
 	"tandem/internal/testenv"
 )
 
@@ -76,6 +77,20 @@ func TestBridge(t *testing.T) {
 		}
 		if got := b.tandem("run", "--rm", "-p", "127.0.0.1:8080:80", "--rootfs", b.root, "true"); got.status != 125 || !strings.Contains(got.stderr, "8080") {
 			t.Errorf("a port that is taken: %+v", got)
+		}
+		if got := b.must("port", "web") + " " + b.must("port", "web", "80/tcp"); got != "80/tcp -> 127.0.0.1:8080 127.0.0.1:8080" {
+			t.Errorf("port: %q", got)
+		}
+		if got := b.tandem("port", "web", "81"); got.status != 125 || !strings.Contains(got.stderr, "not published") {
+			t.Errorf("port of none: %+v", got)
+		}
+		stats := decode[[]box.Stats](t, b.must("stats", "--no-stream", "--json", "web"))
+		if len(stats) != 1 || stats[0].Net == nil || stats[0].Net.Received == 0 || stats[0].Net.Sent == 0 {
+			t.Errorf("stats: %+v", stats)
+		}
+		b.must("restart", "-t", "0", "web")
+		if got := b.must("run", "--rm", "--net", "host", "--rootfs", b.root, "sh", "-c", fmt.Sprintf(reach, "127.0.0.1 8080")); got != "hello" {
+			t.Errorf("started again, it is reached by the host's port: %q", got)
 		}
 		b.must("rm", "-f", "web")
 		links, err := net.Interfaces()

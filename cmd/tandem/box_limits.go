@@ -8,14 +8,14 @@ import (
 	"tandem/cmd/tandem/internal/box"
 )
 
-// limitFlags are the flags that `tandem run` and `tandem update` share: what can be changed while a container runs.
-type limitFlags struct {
+// boxLimitFlags are the flags that `tandem run` and `tandem update` share: what can be changed while a container runs.
+type boxLimitFlags struct {
 	limits                    box.Limits
 	memory, swap, reservation sizeValue
 	swapText, restart         string
 }
 
-func (f *limitFlags) register(flags *pflag.FlagSet) {
+func (f *boxLimitFlags) register(flags *pflag.FlagSet) {
 	l := &f.limits
 	flags.VarP(&f.memory, "memory", "m", "limit of memory, in bytes or with K, M, G")
 	flags.StringVar(&f.swapText, "memory-swap", "", "limit of memory and swap together, a `SIZE`, or -1 for as much swap as there is")
@@ -30,7 +30,7 @@ func (f *limitFlags) register(flags *pflag.FlagSet) {
 }
 
 // settle gives what there was with what the flags say of it.
-func (f *limitFlags) settle(flags *pflag.FlagSet, l box.Limits, p box.RestartPolicy) (box.Limits, box.RestartPolicy, error) {
+func (f *boxLimitFlags) settle(flags *pflag.FlagSet, l box.Limits, p box.RestartPolicy) (box.Limits, box.RestartPolicy, error) {
 	for name, set := range map[string]func(){
 		"memory":             func() { l.Memory = int64(f.memory) },
 		"memory-reservation": func() { l.MemoryReservation = int64(f.reservation) },
