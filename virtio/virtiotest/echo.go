@@ -22,9 +22,9 @@ type Echo struct {
 	queues  int
 	size    uint16
 	workers virtio.Workers
-	update  func(func())
 
 	mu      sync.Mutex
+	update  func(func())
 	counter uint32
 	scratch [8]byte
 }
@@ -74,7 +74,10 @@ func (e *Echo) WriteConfig(off uint32, p []byte) {
 
 // Count changes the configuration space of the active device.
 func (e *Echo) Count() {
-	e.update(func() {
+	e.mu.Lock()
+	update := e.update
+	e.mu.Unlock()
+	update(func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.counter++
@@ -83,7 +86,9 @@ func (e *Echo) Count() {
 
 // Activate implements virtio.Device.
 func (e *Echo) Activate(a *virtio.Activation) error {
+	e.mu.Lock()
 	e.update = a.UpdateConfig
+	e.mu.Unlock()
 	e.workers.Start(a, func(int) virtio.Serve { return e.serve })
 	return nil
 }

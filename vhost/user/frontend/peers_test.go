@@ -3,12 +3,14 @@ package frontend_test
 import (
 	"bytes"
 	"context"
-	"net"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tandem/internal/testenv"
 	"tandem/vhost/user/frontend"
@@ -59,9 +61,14 @@ func TestQEMUStorageDaemon(t *testing.T) {
 	daemon := storageDaemon(t, img, socket)
 	defer func() { stop(t, daemon) }()
 	r := &reports{TB: t}
-	dev, err := frontend.Open(context.Background(), frontend.Spec{
+	spec := frontend.Spec{
 		Type: virtio.TypeBlk, Queues: 2, QueueSize: 128, ConfigSize: 60, Dial: frontend.Socket(socket), Report: r.add,
-	})
+	}
+	dev, err := frontend.Open(context.Background(), spec)
+	// The socket is there a moment before it listens.
+	for deadline := time.Now().Add(virtiotest.Patience); errors.Is(err, unix.ECONNREFUSED) && time.Now().Before(deadline); {
+		dev, err = frontend.Open(context.Background(), spec)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,5 +89,3 @@ func TestQEMUStorageDaemon(t *testing.T) {
 	}
 	t.Log(r.all())
 }
-
-var _ net.Conn
