@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"tandem/internal/plan"
 	"tandem/internal/testenv"
 )
 
@@ -121,12 +123,18 @@ func TestNetDevice(t *testing.T) {
 			t.Errorf("%s has an address that was not to stay: %q", name, out)
 		}
 	}
-	// A pair goes with either end, and a namespace with its last process; the kernel takes its time for that.
+	awaitNoLinks(t)
+}
+
+// awaitNoLinks waits until all pairs are gone: each goes with either end, and an end with its namespace, and that with its last
+// process; the kernel takes its time for that.
+func awaitNoLinks(t *testing.T) {
+	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for {
 		links, err := netlink.LinkList()
 		if err == nil && len(links) == 1 {
-			break
+			return
 		}
 		if err != nil || time.Now().After(deadline) {
 			t.Fatalf("links of the host after the containers: %d, %v", len(links), err)
@@ -165,6 +173,48 @@ func TestNetDeviceGivenBack(t *testing.T) {
 		}
 		if after := [2]string{linkState(t, "tdm0"), linkState(t, "tdm1")}; after != before {
 			t.Errorf("%s: the links are now\n%q, and were\n%q", test.name, after, before)
+		}
+	}
+}
+
+// Whichever step is the last that is taken of those from the move on, the link is back afterwards as it was.
+func TestNetDeviceGivenBackAtEveryStep(t *testing.T) {
+	ownHost(t)
+	b := newBench(t)
+	// create takes a number of steps, or all, and tells in which the link was not there.
+	create := func(last int) (c *Container, away []int, err error) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s := b.spec("exec sleep 1000")
+		s.Config.Linux.NetDevices = map[string]specs.LinuxNetDevice{"tdm0": {Name: "inner"}}
+		step := 0
+		s.Observe = func(p *plan.Step) {
+			if step++; step == last {
+				cancel()
+			}
+			if _, err := netlink.LinkByName("tdm0"); err != nil && p.Do != nil { // the child's steps change nothing about links
+				away = append(away, step)
+			}
+		}
+		c, err = b.Create(ctx, s)
+		return c, away, err
+	}
+	addLink(t, "tdm0")
+	c, away, err := create(0)
+	if err != nil || len(away) < 5 {
+		t.Fatalf("%v, the link was away in steps %v", err, away)
+	}
+	if err := c.Delete(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	reap(c.state.Init.PID)
+	awaitNoLinks(t)
+	addLink(t, "tdm0")
+	before := linkState(t, "tdm0")
+	for _, last := range append([]int{away[0] - 1}, away[:len(away)-1]...) {
+		_, _, err := create(last)
+		if after := linkState(t, "tdm0"); after != before || !errors.Is(err, context.Canceled) {
+			t.Fatalf("after step %d: %v; the link is %q, and was %q", last, err, after, before)
 		}
 	}
 }
