@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +53,18 @@ func stop(t *testing.T, cmd *exec.Cmd) {
 	_ = cmd.Wait()
 }
 
+// openSoon opens a device whose back-end has been started: its socket may not be
+// there yet, or not listen.
+func openSoon(spec frontend.Spec) (*frontend.Device, error) {
+	for deadline := time.Now().Add(virtiotest.Patience); ; time.Sleep(time.Millisecond) {
+		dev, err := frontend.Open(context.Background(), spec)
+		early := errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
+		if !early || time.Now().After(deadline) {
+			return dev, err
+		}
+	}
+}
+
 // TestQEMUStorageDaemon has QEMU's back-end serve a disk, dies with it, and goes on
 // with another.
 func TestQEMUStorageDaemon(t *testing.T) {
@@ -64,11 +77,7 @@ func TestQEMUStorageDaemon(t *testing.T) {
 	spec := frontend.Spec{
 		Type: virtio.TypeBlk, Queues: 2, QueueSize: 128, ConfigSize: 60, Dial: frontend.Socket(socket), Report: r.add,
 	}
-	dev, err := frontend.Open(context.Background(), spec)
-	// The socket is there a moment before it listens.
-	for deadline := time.Now().Add(virtiotest.Patience); errors.Is(err, unix.ECONNREFUSED) && time.Now().Before(deadline); {
-		dev, err = frontend.Open(context.Background(), spec)
-	}
+	dev, err := openSoon(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
