@@ -347,16 +347,36 @@ func sendMemory(l *link, mem *memory.Space) error {
 	for _, r := range mem.Regions() {
 		fds = append(fds, int(r.File.Fd()))
 	}
-	if len(t) <= user.MaxRegions {
-		return l.do(user.SetMemTable, t, fds...)
-	}
-	if !l.protocol.Has(user.ProtocolConfigureMemSlots) {
-		return fmt.Errorf("frontend: %d regions of guest memory: the back-end takes %d", len(t), user.MaxRegions)
-	}
-	for i, r := range t {
-		if err := l.do(user.AddMemReg, r, fds[i]); err != nil {
+	first := min(len(t), user.MaxRegions)
+	if len(t) > first {
+		if err := checkSlots(l, len(t)); err != nil {
 			return err
 		}
+	}
+	// The first message takes the place of all that the back-end had, the others add
+	// to it.
+	if err := l.do(user.SetMemTable, t[:first], fds[:first]...); err != nil {
+		return err
+	}
+	for i, r := range t[first:] {
+		if err := l.do(user.AddMemReg, r, fds[first+i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSlots tells whether the back-end takes more regions than one message holds.
+func checkSlots(l *link, n int) error {
+	have := uint64(user.MaxRegions)
+	if l.protocol.Has(user.ProtocolConfigureMemSlots) {
+		var err error
+		if have, err = l.number(user.GetMaxMemSlots); err != nil {
+			return err
+		}
+	}
+	if have < uint64(n) {
+		return fmt.Errorf("frontend: %d regions of guest memory: the back-end takes %d", n, have)
 	}
 	return nil
 }

@@ -64,6 +64,24 @@ func Socket(path string) func(context.Context) (*net.UnixConn, error) {
 	}
 }
 
+// Accept has the back-end connect: it takes the next connection of a listening
+// socket, which stays the caller's. Nobody else may accept from it.
+func Accept(l *net.UnixListener) func(context.Context) (*net.UnixConn, error) {
+	return func(ctx context.Context) (*net.UnixConn, error) {
+		// A context that ends sets a deadline that has passed.
+		stop := context.AfterFunc(ctx, func() { _ = l.SetDeadline(time.Unix(1, 0)) })
+		defer func() {
+			stop()
+			_ = l.SetDeadline(time.Time{})
+		}()
+		conn, err := l.AcceptUnix()
+		if err != nil && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return conn, err
+	}
+}
+
 func (s *Spec) check() error {
 	switch {
 	case s.Dial == nil:
