@@ -23,6 +23,11 @@
 // not loaded again behind the program's back.) Ordering between the guest and a
 // device is the business of the ring, in package queue.
 //
+// Memory that another process gave us (behind vhost-user) can be taken away again: a
+// file that is cut short leaves a mapping with nothing behind it, and a touch of that
+// is a signal, SIGBUS, which ends a process. [MapShared] seals its file against it;
+// code that uses somebody else's runs under [Guard].
+//
 // The race detector does not see mappings made by mmap, only Go's own heap. That is
 // why tests that play the guest in another goroutine put the rings in a mapping
 // ([Map]), as a machine does: the guest's side synchronises through the ring

@@ -42,6 +42,15 @@
 // more than the queue holds. The answer to each is an [*Error], after which the
 // queue is dead: its device asks the driver for a reset.
 //
+// # Taking a queue over
+//
+// Whoever serves a queue can stop, and another go on: [Queue.Next] of the one is
+// [Config].Start of the other. One that died cannot be asked. What it knew and guest
+// memory does not are the chains that it popped and had not pushed. If it answered in
+// order, they are those from the used index ([Queue.UsedIndex]) on, and popping them
+// again is all there is to do. If not, somebody has to have kept an account: a
+// [Tracker], told of each chain, and Config.Resume, which has them popped first.
+//
 // # Order
 //
 // The rings are shared with other processors without locks. What x86 gives (loads

@@ -203,6 +203,25 @@ func TestBadStart(t *testing.T) {
 	}
 }
 
+// TestOldBackend has one that knows nothing of protocol features: it answers what it
+// must and acknowledges nothing, and its rings are enabled from the start.
+func TestOldBackend(t *testing.T) {
+	f := newFake(t)
+	f.set(user.GetFeatures, says(user.U64(1<<virtio.FeatureVersion1)))
+	for _, r := range []user.Request{user.GetProtocolFeatures, user.SetProtocolFeatures, user.GetQueueNum, user.SetVringEnable, user.GetInflightFD} {
+		f.set(r, func(*user.Conn, *user.Message) { t.Errorf("it was sent %v", r) })
+	}
+	spec := f.spec()
+	spec.ConfigSize = 0
+	g := virtiotest.New(t, virtiotest.Kinds()[0], open(t, spec), virtiotest.Options{Shared: true})
+	for range 2 {
+		if agreed := g.Start(^uint64(0), 16); agreed&virtio.RingFeatures != 0 {
+			t.Errorf("features %#x", agreed)
+		}
+		g.ResetDevice()
+	}
+}
+
 // wait waits until there is a back-end.
 func wait(t testing.TB, dev *frontend.Device) {
 	t.Helper()
