@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"tandem/virtio/blk"
 	"tandem/vmm"
 )
 
@@ -26,7 +27,7 @@ func newExplainVMRunCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := vmm.Plan(r.spec(nil))
+			p, err := vmm.Plan(r.spec(nil, blk.Open))
 			if err != nil {
 				return specFlagError(err)
 			}

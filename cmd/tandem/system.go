@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/cmd/tandem/internal/box"
+	"tandem/cmd/tandem/internal/card"
+	"tandem/cmd/tandem/internal/machine"
 )
 
 func newSystemCommand() *cobra.Command {
@@ -32,11 +34,17 @@ func newSystemGCCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			home.Foreign = card.Alive
 			collect := home.Collect
 			if dry {
 				collect = home.Leftovers
 			}
 			left, err := collect(cmd.Context())
+			machines, vmErr := machine.Registry{Folder: filepath.Join(home.Run, vmsFolder)}.Collect(dry)
+			for _, name := range machines {
+				left = append(left, box.Leftover{Kind: "VM", Name: name, Why: "it was killed"})
+			}
+			err = errors.Join(err, vmErr)
 			if asJSON {
 				if left == nil {
 					left = []box.Leftover{}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"tandem/cmd/tandem/internal/machine"
 	"tandem/vmm"
 	"tandem/vmm/trace"
 )
@@ -21,6 +22,7 @@ import (
 // vmRunFlags are the flags of `tandem vm run` as they were typed.
 type vmRunFlags struct {
 	name      string
+	named     bool // it was typed
 	cpus      int
 	memory    sizeValue
 	hugePages *choiceValue
@@ -86,7 +88,7 @@ func (f *vmRunFlags) register(flags *pflag.FlagSet) {
 	flags.Var(f.transport, "transport", "how virtio devices are plugged in")
 	flags.BoolVar(&f.rng, "rng", true, "give the guest entropy by virtio-rng")
 	flags.StringVar(&f.console, "console", consoleAuto, "where the first serial port goes: stdio, none, or a `FILE`; stdio without a command")
-	flags.StringVar(&f.name, "name", "tandem", "the guest's host name, and its `NAME` in messages")
+	flags.StringVar(&f.name, "name", "tandem", "the guest's host name, and its `NAME` in messages and in the list of VMs")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "`KEY=VALUE` for the command's environment, or KEY for this process's value")
 	flags.StringArrayVar(&f.add, "add", nil, "`FILE[:PATH]` or folder to put into the guest, at /FILE if no PATH is given")
@@ -205,6 +207,11 @@ var hugePageSizes = map[string]uint64{"no": 0, "2M": vmm.HugePage2M, "1G": vmm.H
 
 // check refuses what can be known to be wrong from the flags alone.
 func (f *vmRunFlags) check(flags *pflag.FlagSet, command []string) error {
+	if f.named = flags.Changed("name"); f.named {
+		if err := machine.CheckName(f.name); err != nil {
+			return flagError("name", f.name, err)
+		}
+	}
 	if f.initrd != "" {
 		var lost []string
 		flags.Visit(func(flag *pflag.Flag) {

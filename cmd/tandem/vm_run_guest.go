@@ -15,6 +15,7 @@ import (
 
 	"tandem/cmd/tandem/internal/card"
 	"tandem/guest/agent"
+	"tandem/virtio/blk"
 	"tandem/vmm"
 	"tandem/vmm/console"
 	"tandem/vmm/trace"
@@ -31,6 +32,7 @@ type guestRun struct {
 
 	vm       *vmm.VM
 	cards    []*card.Live
+	opened   []*blk.Disk
 	tail     *tailBuffer // the end of a console that nobody sees
 	table    io.Writer   // where the trace's sums go
 	timedOut atomic.Bool
@@ -55,7 +57,7 @@ func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
 		return nil, err
 	}
 	defer closeTrace()
-	spec := g.spec(tracer)
+	spec := g.spec(tracer, g.openDisk)
 	closeConsole, leave, err := g.openConsole(&spec)
 	if err != nil {
 		return nil, err
@@ -76,6 +78,11 @@ func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
 		return nil, err
 	}
 	defer g.vm.Close()
+	unregister, err := g.register()
+	if err != nil {
+		return nil, err
+	}
+	defer unregister()
 	stopSignals := g.catchSignals()
 	defer stopSignals()
 	if err := g.vm.Start(); err != nil {

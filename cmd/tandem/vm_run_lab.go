@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/lab"
+	"tandem/virtio/blk"
 	"tandem/vmm"
 )
 
@@ -22,7 +23,7 @@ func vmRunInLab(cmd *cobra.Command, r *recipe, why string) error {
 	defer progress.done()
 	// A plan is made here for what it finds wrong, which then needs no lab, and for the unpacked kernel that it leaves in
 	// the cache: the lab's processors would take half a minute for that.
-	if _, err := vmm.Plan(r.spec(nil)); err != nil {
+	if _, err := vmm.Plan(r.spec(nil, blk.Open)); err != nil {
 		return specFlagError(err)
 	}
 	dir, err := writeRecipe(r)

@@ -16,7 +16,7 @@ import (
 // prepare settles a run. What it makes, it keeps in tandem's cache.
 func (f *vmRunFlags) prepare(ctx context.Context, command []string, window windowSize, progress store.Progress) (*recipe, error) {
 	r := &recipe{
-		Name: f.name, CPUs: f.cpus, Memory: uint64(f.memory), HugePages: hugePageSizes[f.hugePages.value],
+		Name: f.name, Named: f.named, CPUs: f.cpus, Memory: uint64(f.memory), HugePages: hugePageSizes[f.hugePages.value],
 		Entry: entries[f.protocol.value], Transport: vmm.Transport(f.transport.value), RNG: f.rng,
 		Command: command, TTY: f.tty,
 		Trace: f.trace, TraceFormat: trace.Format(f.traceFormat.value), Timeout: f.timeout, JSON: f.json,

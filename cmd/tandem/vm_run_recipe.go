@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"tandem/cmd/tandem/internal/card"
@@ -17,6 +16,7 @@ import (
 // is what a host hands to its lab, which sees the same files, so that the lab's slow processors only run the guest.
 type recipe struct {
 	Name      string `json:"name"`
+	Named     bool   `json:"named,omitempty"` // by the user
 	CPUs      int    `json:"cpus"`
 	Memory    uint64 `json:"memory"`
 	HugePages uint64 `json:"huge_pages,omitempty"`
@@ -57,8 +57,9 @@ const agentPort = "/dev/ttyS1"
 // windowSize is a terminal's in characters; 0 where there is none.
 type windowSize struct{ rows, cols uint16 }
 
-// spec is the machine that the recipe describes. Its serial ports are the caller's to fill.
-func (r *recipe) spec(tracer *trace.Tracer) vmm.Spec {
+// spec is the machine that the recipe describes. Its serial ports are the caller's to fill, and its network cards the
+// caller's to plug in. open opens its disks.
+func (r *recipe) spec(tracer *trace.Tracer, open func(blk.Spec) (*blk.Disk, error)) vmm.Spec {
 	s := vmm.Spec{
 		Name: r.Name, CPUs: r.CPUs, Memory: r.Memory, HugePages: r.HugePages, Trace: tracer,
 		Kernel: &vmm.Kernel{Path: r.Kernel, Cmdline: r.Cmdline, Entry: r.Entry, Cache: r.Unpacked},
@@ -71,9 +72,9 @@ func (r *recipe) spec(tracer *trace.Tracer) vmm.Spec {
 	}
 	for i, d := range r.Disks {
 		s.Devices = append(s.Devices, vmm.Device{
-			Name: fmt.Sprintf("disk%d", i), Type: virtio.TypeBlk, Transport: r.Transport, Source: d.Path,
+			Name: diskName(i), Type: virtio.TypeBlk, Transport: r.Transport, Source: d.Path,
 			Open: func() (virtio.Device, error) {
-				return blk.Open(blk.Spec{Path: d.Path, ReadOnly: d.ReadOnly, Serial: d.Serial, Queues: d.Queues})
+				return open(blk.Spec{Path: d.Path, ReadOnly: d.ReadOnly, Serial: d.Serial, Queues: d.Queues})
 			},
 		})
 	}

@@ -67,21 +67,18 @@ func leaseID(machine, name string) (string, error) {
 	return fmt.Sprintf("%s%s-%s-%d-%d", idPrefix, machine, name, self.PID, self.Start), nil
 }
 
-// Alive tells of the ID of a lease whether it is a VM's card, and whether that VM runs.
-func Alive(id string) (isCard, alive bool) {
+// Alive tells of a lease's ID whether it is a VM's card, and that VM runs.
+func Alive(id string) bool {
 	if !strings.HasPrefix(id, idPrefix) {
-		return false, false
+		return false
 	}
 	words := strings.Split(id, "-")
 	if len(words) < 4 {
-		return false, false
+		return false
 	}
 	pid, pidErr := strconv.Atoi(words[len(words)-2])
 	start, startErr := strconv.ParseUint(words[len(words)-1], 10, 64)
-	if pidErr != nil || startErr != nil {
-		return false, false
-	}
-	return true, process.ID{PID: pid, Start: start}.Alive()
+	return pidErr == nil && startErr == nil && process.ID{PID: pid, Start: start}.Alive()
 }
 
 // Plug makes a card. What it changes of the host it takes back when it fails.
@@ -247,6 +244,17 @@ func (l *Live) Link() config.Link {
 	}
 	return link
 }
+
+// Source is where the cable ends, and Pairs how many queue pairs there are.
+func (l *Live) Source() string {
+	if l.link != "" && l.Card.Tap == "" {
+		return l.Card.String() + ", tap " + l.link
+	}
+	return l.Card.String()
+}
+
+// Pairs is the number of queue pairs.
+func (l *Live) Pairs() int { return l.Card.pairs() }
 
 // NIC is the device, for its counters and limits.
 func (l *Live) NIC() *virtionet.Device { return l.device }
