@@ -37,7 +37,8 @@ func newFake(t testing.TB) *fake {
 	t.Helper()
 	f := &fake{
 		TB: t, path: filepath.Join(t.TempDir(), "s"), wrong: map[user.Request]misbehave{},
-		protocol: user.Protocol(user.ProtocolMQ, user.ProtocolReplyAck, user.ProtocolConfig, user.ProtocolInflightSHMFD, user.ProtocolMTU),
+		protocol: user.Protocol(user.ProtocolMQ, user.ProtocolReplyAck, user.ProtocolConfig, user.ProtocolInflightSHMFD,
+			user.ProtocolMTU, user.ProtocolConfigureMemSlots),
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: f.path, Net: "unix"})
 	if err != nil {
@@ -90,6 +91,8 @@ func (f *fake) session(c *user.Conn) {
 			p = user.U64(f.protocol)
 		case user.GetQueueNum:
 			p = user.U64(1)
+		case user.GetMaxMemSlots:
+			p = user.U64(32)
 		case user.GetConfig:
 			p = user.Config{Size: 8, Data: make([]byte, 8)}
 		case user.GetVringBase:
@@ -355,4 +358,26 @@ func TestNetRequests(t *testing.T) {
 	if err := open(t, f.spec()).SetMTU(1400); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("SetMTU: %v, want ErrUnsupported", err)
 	}
+}
+
+// TestLostKick has a back-end go away that may have taken a kick without looking, or
+// answered without calling: the next one finds a kick, the driver a call.
+func TestLostKick(t *testing.T) {
+	f := newFake(t)
+	dev := open(t, f.spec())
+	g := newRingGuest(t)
+	if err := dev.Activate(g.activation(t)); err != nil {
+		t.Fatal(err)
+	}
+	if g.kick.Pending() || g.call.Pending() {
+		t.Error("the first start kicks, or calls")
+	}
+	f.set(user.SetVringEnable, hangsUp)
+	if err := dev.EnableQueue(0, true); !errors.Is(err, frontend.ErrLost) {
+		t.Errorf("error = %v, want ErrLost", err)
+	}
+	f.set(user.SetVringEnable, nil)
+	g.wait(t, "a kick", g.kick.Pending)
+	g.wait(t, "a call", g.call.Pending)
+	dev.Reset()
 }

@@ -66,63 +66,97 @@ type bell struct{ *eventfd.FD }
 func (b bell) Signal()            { _ = b.FD.Signal() }
 func (b bell) Event() *eventfd.FD { return b.FD }
 
-// TestManyRegions has more memory regions than one message holds.
-func TestManyRegions(t *testing.T) {
+// ringGuest is a ring in shared memory, without a transport.
+type ringGuest struct {
+	mem        *memory.Space
+	regions    []memory.Region
+	ring       *virtiotest.Ring
+	queue      *queue.Queue
+	kick, call *eventfd.FD
+}
+
+// newRingGuest makes one in twelve regions with holes between them.
+func newRingGuest(t testing.TB) *ringGuest {
+	t.Helper()
 	const size = 1 << 16
-	var regions []memory.Region
+	g := &ringGuest{kick: newEventFD(t), call: newEventFD(t)}
 	for i := range uint64(12) {
-		r, err := memory.MapShared(i*2*size, size) // with holes between them
+		r, err := memory.MapShared(i*2*size, size)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer r.Unmap()
-		regions = append(regions, r)
+		t.Cleanup(func() { r.Unmap() })
+		g.regions = append(g.regions, r)
 	}
-	mem, err := memory.New(regions...)
-	if err != nil {
+	var err error
+	if g.mem, err = memory.New(g.regions...); err != nil {
 		t.Fatal(err)
 	}
-	kick, call := newEventFD(t), newEventFD(t)
 	free := uint64(0)
-	r := virtiotest.NewRing(mem, 64, func(n, align uint64) uint64 {
+	g.ring = virtiotest.NewRing(g.mem, 64, func(n, align uint64) uint64 {
 		free = (free+align-1)&^(align-1) + n
 		return free - n
 	})
-	q, err := queue.New(mem, queue.Config{Size: 64, Desc: r.Desc, Avail: r.Avail, Used: r.Used, Interrupt: bell{call}})
+	g.remake(t, 0)
+	return g
+}
+
+// remake is what a transport does when the driver starts the device.
+func (g *ringGuest) remake(t testing.TB, start uint16) {
+	t.Helper()
+	r := g.ring
+	var err error
+	g.queue, err = queue.New(g.mem, queue.Config{
+		Size: 64, Desc: r.Desc, Avail: r.Avail, Used: r.Used, Start: start, Interrupt: bell{g.call},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (g *ringGuest) activation(t testing.TB) *virtio.Activation {
+	return &virtio.Activation{
+		Memory: g.mem, Features: 1 << virtio.FeatureVersion1, Queues: []virtio.Queue{{Queue: g.queue, Kick: g.kick}},
+		Fail: func(err error) { t.Error(err) },
+	}
+}
+
+func (g *ringGuest) wait(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(virtiotest.Patience); !ok(); time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// TestManyRegions has more memory regions than one message holds.
+func TestManyRegions(t *testing.T) {
+	g := newRingGuest(t)
 	dev := open(t, frontend.Spec{
 		Type: virtiotest.TypeEcho, Queues: 1, Dial: frontend.Socket(serve(t, virtiotest.NewEcho(1, 64))),
 	})
 	for range 2 { // the second time, the back-end has the regions already
-		if err := dev.Activate(&virtio.Activation{
-			Memory: mem, Features: 1 << virtio.FeatureVersion1, Queues: []virtio.Queue{{Queue: q, Kick: kick}},
-			Fail: func(err error) { t.Error(err) },
-		}); err != nil {
+		if err := dev.Activate(g.activation(t)); err != nil {
 			t.Fatal(err)
 		}
-		last := regions[11].GPA
-		copy(regions[11].Bytes, "from afar")
-		r.Offer(virtiotest.Piece{GPA: last, Len: 9}, virtiotest.Piece{GPA: last + 100, Len: 9, Write: true})
-		if err := kick.Signal(); err != nil {
+		last := g.regions[11]
+		copy(last.Bytes, "from afar")
+		g.ring.Offer(virtiotest.Piece{GPA: last.GPA, Len: 9}, virtiotest.Piece{GPA: last.GPA + 100, Len: 9, Write: true})
+		if err := g.kick.Signal(); err != nil {
 			t.Fatal(err)
 		}
-		for _, ok := r.Take(); !ok; _, ok = r.Take() {
-			if _, err := call.Wait(); err != nil {
+		for _, ok := g.ring.Take(); !ok; _, ok = g.ring.Take() {
+			if _, err := g.call.Wait(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if got := string(regions[11].Bytes[100:109]); got != "from afar" {
+		if got := string(last.Bytes[100:109]); got != "from afar" {
 			t.Errorf("%q came back", got)
 		}
-		clear(regions[11].Bytes)
+		clear(last.Bytes)
 		dev.Reset()
-		cfg := q.Config()
-		cfg.Start = q.UsedIndex()
-		if q, err = queue.New(mem, cfg); err != nil {
-			t.Fatal(err)
-		}
+		g.remake(t, g.queue.UsedIndex())
 	}
 }
 
