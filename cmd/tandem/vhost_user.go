@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
+	"tandem/cmd/tandem/internal/elsewhere"
 	"tandem/network"
 	"tandem/vhost/user/backend"
 	"tandem/virtio"
@@ -24,7 +26,8 @@ One monitor at a time is served, and the next one when it has gone. A monitor th
 started again goes on where it was, if it keeps track of requests in flight, as tandem does.`
 
 func newVhostUserCommand() *cobra.Command {
-	cmd := newGroupCommand("vhost-user", "Be a virtio device for somebody's VM", newVhostUserNetCommand(), newVhostUserBlkCommand())
+	cmd := newGroupCommand("vhost-user", "Be a virtio device for somebody's VM", newVhostUserNetCommand(), newVhostUserBlkCommand(),
+		newReadOnlyCommand())
 	cmd.Long = vhostUserHelp
 	return cmd
 }
@@ -157,4 +160,16 @@ func newVhostUserBlkCommand() *cobra.Command {
 	cmd.Flags().IntVar(&spec.Queues, "queues", 1, "number of queues")
 	_ = cmd.MarkFlagRequired("file")
 	return cmd
+}
+
+// newReadOnlyCommand executes another's back-end, for which a folder is read-only: see elsewhere.Serve.
+func newReadOnlyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "read-only FOLDER COMMAND [ARG...]", Short: "Execute a command for which a folder is read-only", Hidden: true,
+		Args: cobra.MinimumNArgs(2), DisableFlagParsing: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			runtime.LockOSThread()
+			return elsewhere.MountAndExec(args[0], args[1:])
+		},
+	}
 }

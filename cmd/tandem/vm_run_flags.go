@@ -39,6 +39,8 @@ type vmRunFlags struct {
 	disks     []string
 	nets      []string
 	publish   []string
+	elsewhere []string
+	shares    []string
 	transport *choiceValue
 	rng       bool
 	console   string
@@ -84,6 +86,8 @@ func (f *vmRunFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.disks, "disk", nil, "`PATH[,ro][,serial=S][,queues=N]` of a raw image or block device; again for more")
 	flags.StringArrayVar(&f.nets, "net", nil, "network card: bridge[=NAME] or tap=`NAME[,OPTION...]`; options: datapath=exit|eventfd|vhost|vhost-user[:SOCKET], mac=MAC, queues=N, mtu=N; again for more")
 	flags.StringArrayVarP(&f.publish, "publish", "p", nil, "let the host's port lead to the guest's, `[ADDRESS:]PORT:PORT[/udp]`, by the first card on a bridge")
+	flags.StringArrayVar(&f.elsewhere, "vhost-user", nil, "device that another process serves: `KIND,socket=PATH[,queues=N][,tag=T]`, KIND blk, net or fs; again for more")
+	flags.StringArrayVar(&f.shares, "share", nil, "`FOLDER:TAG[:ro]` of this machine, which the guest finds as /mnt/TAG (by virtiofsd); again for more")
 	f.transport = newChoice(string(vmm.PCI), string(vmm.MMIO))
 	flags.Var(f.transport, "transport", "how virtio devices are plugged in")
 	flags.BoolVar(&f.rng, "rng", true, "give the guest entropy by virtio-rng")

@@ -74,6 +74,11 @@ func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
 		return nil, err
 	}
 	defer unplug()
+	endServers, err := g.plugOthers(ctx, &spec)
+	if err != nil {
+		return nil, err
+	}
+	defer endServers()
 	if g.vm, err = vmm.New(ctx, spec); err != nil {
 		return nil, err
 	}
@@ -102,7 +107,7 @@ func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
 	if err := g.vm.Close(); err != nil {
 		return nil, err
 	}
-	if err := unplug(); err != nil {
+	if err := errors.Join(unplug(), endServers()); err != nil {
 		return nil, err
 	}
 	closeConsole()

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"tandem/boot/initramfs"
+	"tandem/cmd/tandem/internal/elsewhere"
 	"tandem/guest/config"
 	"tandem/vmm"
 )
@@ -18,7 +19,7 @@ import (
 func (f *vmRunFlags) ownInitrd(r *recipe, window windowSize) (own *ownInitrd, err error) {
 	switch f.initrd {
 	case "":
-		own = &ownInitrd{drivers: f.drivers()}
+		own = &ownInitrd{drivers: f.drivers(r)}
 		if own.config, err = f.guestConfig(r, window); err != nil {
 			return nil, err
 		}
@@ -125,6 +126,9 @@ func (f *vmRunFlags) guestConfig(r *recipe, window windowSize) (config.Config, e
 	if err := c.Validate(); err != nil {
 		return c, flagError("name", f.name, err)
 	}
+	for _, s := range r.Shares {
+		c.Mounts = append(c.Mounts, s.Mount())
+	}
 	var err error
 	if c.Env, err = parseEnv(f.env); err != nil {
 		return c, err
@@ -142,7 +146,7 @@ func (f *vmRunFlags) guestConfig(r *recipe, window windowSize) (config.Config, e
 }
 
 // drivers are the modules that this run's devices need.
-func (f *vmRunFlags) drivers() []string {
+func (f *vmRunFlags) drivers(r *recipe) []string {
 	names := []string{"virtio_pci"}
 	if f.transport.value == string(vmm.MMIO) {
 		names = []string{"virtio_mmio"}
@@ -153,8 +157,14 @@ func (f *vmRunFlags) drivers() []string {
 	if f.rng {
 		names = append(names, "virtio_rng")
 	}
-	if len(f.nets) > 0 {
+	for _, d := range r.Elsewhere {
+		names = append(names, map[string]string{elsewhere.Blk: "virtio_blk", elsewhere.FS: "virtiofs"}[d.Kind])
+	}
+	if len(r.Cards) > 0 {
 		names = append(names, "virtio_net")
+	}
+	if len(r.Shares) > 0 {
+		names = append(names, "virtiofs")
 	}
 	return names
 }

@@ -94,6 +94,11 @@ func (r *recipe) written() ([]string, error) {
 			files = append(files, d.Path)
 		}
 	}
+	for _, s := range r.Shares {
+		if !s.ReadOnly {
+			files = append(files, s.Source)
+		}
+	}
 	logs := map[string]string{"trace-file": r.TraceFile}
 	if r.Console != consoleStdio && r.Console != consoleNone {
 		logs["console"] = r.Console

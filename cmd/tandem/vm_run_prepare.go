@@ -31,7 +31,7 @@ func (f *vmRunFlags) prepare(ctx context.Context, command []string, window windo
 		}
 		r.Disks = append(r.Disks, d)
 	}
-	if err := f.cards(r); err != nil {
+	if err := errors.Join(f.cards(r), f.others(r)); err != nil {
 		return nil, err
 	}
 	var err error

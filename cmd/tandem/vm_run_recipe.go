@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"tandem/cmd/tandem/internal/card"
+	"tandem/cmd/tandem/internal/elsewhere"
 	"tandem/network/port"
 	"tandem/virtio"
 	"tandem/virtio/blk"
@@ -28,12 +29,14 @@ type recipe struct {
 	Initrd   []initrdFile `json:"initrd,omitempty"`
 	Overlay  []byte       `json:"overlay,omitempty"` // what lies behind them
 
-	Transport vmm.Transport  `json:"transport"`
-	Disks     []disk         `json:"disks,omitempty"`
-	RNG       bool           `json:"rng,omitempty"`
-	Cards     []card.Card    `json:"cards,omitempty"`
-	Publish   []port.Mapping `json:"publish,omitempty"`
-	Console   string         `json:"console"` // stdio, none, or a file
+	Transport vmm.Transport      `json:"transport"`
+	Disks     []disk             `json:"disks,omitempty"`
+	RNG       bool               `json:"rng,omitempty"`
+	Cards     []card.Card        `json:"cards,omitempty"`
+	Publish   []port.Mapping     `json:"publish,omitempty"`
+	Elsewhere []elsewhere.Device `json:"elsewhere,omitempty"`
+	Shares    []elsewhere.Share  `json:"shares,omitempty"`
+	Console   string             `json:"console"` // stdio, none, or a file
 
 	Command []string `json:"command,omitempty"`
 	TTY     bool     `json:"tty,omitempty"`
