@@ -38,5 +38,23 @@ func (d Drop) String() string { return dropNames[d] }
 // MarshalText makes a reason the key of a JSON object.
 func (d Drop) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// Stats may be called at any time.
-func (d *Device) Stats() Stats { return Stats{} }
+// Stats may be called at any time. Where a Server serves the queues, it has nothing to tell.
+func (d *Device) Stats() Stats {
+	s := d.board
+	if s == nil {
+		return Stats{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.stats
+	now.Open = len(s.slots) - len(s.free)
+	for i, n := range s.dropped {
+		if n != 0 {
+			if now.Drops == nil {
+				now.Drops = make(map[Drop]uint64)
+			}
+			now.Drops[Drop(i)] = n
+		}
+	}
+	return now
+}
