@@ -25,7 +25,7 @@ var (
 		Name:     "guest-devices",
 		Required: []string{"virtio_blk"},
 		Optional: []string{
-			"virtio_rng", "virtio_net", "virtio_console", "virtio_balloon", "virtio_mem", "virtio_pmem",
+			"virtio_rng", "virtio_net", "af_packet", "virtio_console", "virtio_balloon", "virtio_mem", "virtio_pmem",
 			"vmw_vsock_virtio_transport", "vsock_diag", "virtiofs", "9pnet_virtio", "pvpanic_pci", "pvpanic_mmio",
 		},
 	}

@@ -161,7 +161,7 @@ func (f *vmRunFlags) drivers(r *recipe) []string {
 		names = append(names, map[string]string{elsewhere.Blk: "virtio_blk", elsewhere.FS: "virtiofs"}[d.Kind])
 	}
 	if len(r.Cards) > 0 {
-		names = append(names, "virtio_net")
+		names = append(names, "virtio_net", "af_packet") // and what a DHCP client or a capture needs
 	}
 	if len(r.Shares) > 0 {
 		names = append(names, "virtiofs")

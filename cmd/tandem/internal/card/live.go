@@ -14,6 +14,7 @@ import (
 	"tandem/guest/config"
 	"tandem/internal/process"
 	"tandem/network"
+	"tandem/network/dhcp"
 	"tandem/network/port"
 	"tandem/network/resolv"
 	"tandem/vhost/kernel"
@@ -48,6 +49,7 @@ type Live struct {
 	mac        net.HardwareAddr
 	attachment *network.Attachment
 	stopRelay  func()
+	dhcp       *dhcp.Answerer
 	link       string // of the tap
 	device     *virtionet.Device
 	backend    *backend
@@ -147,6 +149,9 @@ func (l *Live) attach(ctx context.Context) error {
 	for _, n := range l.attachment.Notes {
 		l.opt.Note(n)
 	}
+	if err := l.answer(); err != nil {
+		return err
+	}
 	if len(l.attachment.Sockets) > 0 {
 		relaying, stop := context.WithCancel(context.WithoutCancel(ctx))
 		done := make(chan struct{})
@@ -160,6 +165,26 @@ func (l *Live) attach(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// answer tells a guest that asks by DHCP what was leased for it.
+func (l *Live) answer() (err error) {
+	lease := dhcp.Lease{MAC: l.mac, Host: l.opt.Machine, MTU: l.attachment.MTU}
+	for i, a := range l.attachment.Addresses {
+		if a.Addr().Is4() && i < len(l.attachment.Gateways) {
+			lease.Address, lease.Router = a, l.attachment.Gateways[i]
+		}
+	}
+	if !lease.Address.IsValid() {
+		return nil
+	}
+	text, err := ResolvConf(l.opt.Machine, []*Live{l}, func(string) {})
+	if err != nil {
+		return err
+	}
+	lease.DNS = resolv.Servers(text)
+	l.dhcp, err = dhcp.Start(l.attachment.Link, lease)
+	return err
 }
 
 // make makes the device, and whoever serves its queues.
@@ -297,6 +322,9 @@ func (l *Live) Close(ctx context.Context) error {
 	if l.backend != nil {
 		errs = append(errs, l.backend.stop())
 	}
+	if l.dhcp != nil {
+		errs = append(errs, l.dhcp.Close(ctx))
+	}
 	if l.stopRelay != nil {
 		l.stopRelay()
 	}
@@ -304,6 +332,6 @@ func (l *Live) Close(ctx context.Context) error {
 		l.attachment.CloseSockets()
 		errs = append(errs, network.Detach(ctx, l.attachment))
 	}
-	l.device, l.server, l.backend, l.stopRelay, l.attachment = nil, nil, nil, nil, nil
+	l.device, l.server, l.backend, l.dhcp, l.stopRelay, l.attachment = nil, nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }
