@@ -60,12 +60,12 @@ func mapHuge(gpa, size, page uint64, shared bool) (memory.Region, error) {
 		}
 		return memory.Region{GPA: gpa, Bytes: bytes}, nil
 	}
-	fd, err := unix.MemfdCreate("guest-memory", unix.MFD_CLOEXEC|unix.MFD_HUGETLB|log<<unix.MAP_HUGE_SHIFT)
+	fd, err := unix.MemfdCreate("guest-memory", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_HUGETLB|log<<unix.MAP_HUGE_SHIFT)
 	if err != nil {
 		return fail(err)
 	}
 	file := os.NewFile(uintptr(fd), "guest-memory")
-	if err := unix.Ftruncate(fd, int64(size)); err != nil {
+	if err := errors.Join(unix.Ftruncate(fd, int64(size)), memory.Seal(fd)); err != nil {
 		file.Close()
 		return fail(err)
 	}

@@ -56,9 +56,9 @@ func MapShared(gpa, size uint64) (Region, error) {
 		file.Close()
 		return fail(err)
 	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
+	if err := Seal(fd); err != nil {
 		file.Close()
-		return fail(fmt.Errorf("seal: %w", err))
+		return fail(err)
 	}
 	bytes, err := mmap(fd, size, unix.MAP_SHARED|unix.MAP_NORESERVE)
 	if err != nil {
@@ -66,6 +66,15 @@ func MapShared(gpa, size uint64) (Region, error) {
 		return fail(err)
 	}
 	return Region{GPA: gpa, Bytes: bytes, File: file}, nil
+}
+
+// Seal fixes a memfd's size for good. It was made with MFD_ALLOW_SEALING.
+func Seal(fd int) error {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
+	if err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	return nil
 }
 
 func mmap(fd int, size uint64, flags int) ([]byte, error) {
