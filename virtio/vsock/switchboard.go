@@ -51,6 +51,7 @@ type switchboard struct {
 
 	mu        sync.Mutex // guards all that follows, and the receive queue
 	closed    bool
+	idle      bool     // the goroutine sleeps, or is about to
 	session   *session // nil while the device is not active
 	rx        receiver
 	slots     []slot
