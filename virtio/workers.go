@@ -134,6 +134,18 @@ func (w *Workers) Notify(i int) {
 	}
 }
 
+// Wake has all queues looked at again, such as when what a Serve said Later for is over
+// earlier.
+func (w *Workers) Wake() {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for _, k := range w.list {
+		if k != nil {
+			_ = k.queue.Kick.Signal() // an error is that it was closed: nobody is left to wake
+		}
+	}
+}
+
 // worker serves one queue.
 type worker struct {
 	queue Queue

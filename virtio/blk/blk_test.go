@@ -581,7 +581,20 @@ func TestLimit(t *testing.T) {
 	if took := time.Since(start); took < 4*time.Second/50 {
 		t.Errorf("6 requests took %v at 50 a second", took)
 	}
-	if s := d.Stats(); s.Reads != 6 || s.ReadBytes != 6*sectorSize || s.Writes != 0 {
+	// A request that would wait for days goes on when the limit is lifted.
+	if err := d.Limit.Set(limit.Limits{Bytes: limit.Rate{PerSecond: 1, Burst: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	d.Limit.Spend(1 << 20)
+	lifted := make(chan error, 1)
+	time.AfterFunc(10*time.Millisecond, func() { lifted <- d.Limit.Set(limit.Limits{}) })
+	if s, _ := do(g, 0, typeIn, 1, nil, sectorSize); s != statusOK {
+		t.Errorf("after the limit was lifted: status %d", s)
+	}
+	if err := <-lifted; err != nil {
+		t.Error(err)
+	}
+	if s := d.Stats(); s.Reads != 7 || s.ReadBytes != 7*sectorSize || s.Writes != 0 {
 		t.Errorf("stats %+v", s)
 	}
 }

@@ -76,6 +76,7 @@ func Open(spec Spec) (*Disk, error) {
 	d.features = d.offer()
 	d.config = d.makeConfig()
 	d.cached.Store(true)
+	d.Limit.OnSet(d.workers.Wake)
 	return d, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -58,19 +59,34 @@ type Limiter struct {
 	limits     Limits
 	bytes, ops bucket
 	now        func() time.Time // time.Now if nil
+	changed    func()
+
+	bound atomic.Bool // there are limits: else nobody needs the lock
 }
+
+// OnSet has f called whenever Set has changed the limits, so that those who wait for the old ones look again. It is
+// called before the Limiter is used.
+func (l *Limiter) OnSet(f func()) { l.changed = f }
 
 // Set changes the limits. The buckets are full then.
 func (l *Limiter) Set(limits Limits) error {
 	if err := limits.Check(); err != nil {
 		return err
 	}
+	l.set(limits)
+	if l.changed != nil {
+		l.changed()
+	}
+	return nil
+}
+
+func (l *Limiter) set(limits Limits) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.time()
 	l.limits = limits
 	l.bytes, l.ops = newBucket(limits.Bytes, now), newBucket(limits.Ops, now)
-	return nil
+	l.bound.Store(limits.Bytes.PerSecond != 0 || limits.Ops.PerSecond != 0)
 }
 
 // Limits are those that are in force.
@@ -83,17 +99,20 @@ func (l *Limiter) Limits() Limits {
 // Wait is how long to wait before the next operation may begin; 0 if it may now. By then the limits may be others: ask
 // again.
 func (l *Limiter) Wait() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.bytes.rate == 0 && l.ops.rate == 0 {
+	if !l.bound.Load() {
 		return 0
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := l.time()
 	return max(l.bytes.wait(now), l.ops.wait(now))
 }
 
 // Spend takes what an operation of n bytes costs.
 func (l *Limiter) Spend(n uint64) {
+	if !l.bound.Load() {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.bytes.spend(n)

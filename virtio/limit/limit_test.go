@@ -99,3 +99,30 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestOnSet has those who wait told of a change, after it.
+func TestOnSet(t *testing.T) {
+	var l Limiter
+	told := 0
+	l.OnSet(func() {
+		told++
+		if d := l.Wait(); d != 0 {
+			t.Errorf("waits %v after the limit was lifted", d)
+		}
+	})
+	if err := l.Set(Limits{Ops: Rate{PerSecond: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		l.Spend(1)
+	}
+	if l.Wait() == 0 {
+		t.Error("does not wait for a limit of 1 a second")
+	}
+	if err := l.Set(Limits{}); err != nil || told != 2 {
+		t.Errorf("Set = %v, told %d times, want 2", err, told)
+	}
+	if err := l.Set(Limits{Bytes: Rate{Burst: 1}}); err == nil || told != 2 {
+		t.Errorf("a refused change: %v, told %d times", err, told)
+	}
+}

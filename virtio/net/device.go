@@ -84,6 +84,8 @@ func New(spec Spec) (*Device, error) {
 	d.makeConfig()
 	d.features = d.offer()
 	d.filter.reset(spec.MAC)
+	d.Transmit.OnSet(d.workers.Wake)
+	d.Receive.OnSet(d.receivers.kickAll)
 	return d, nil
 }
 

@@ -3,9 +3,11 @@ package net
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"net"
 	"os"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -310,9 +312,6 @@ func TestLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// They wait for what they were told to wait for, until somebody kicks.
-	g.Notify(0)
-	g.Notify(1)
 	if got := receiveEnd(t, ends[0]); !bytes.Equal(got, out) {
 		t.Errorf("%x was sent, want %x", got, out)
 	}
@@ -330,5 +329,20 @@ func TestLimits(t *testing.T) {
 		if got := receiveEnd(t, ends[0]); !bytes.Equal(got, want) {
 			t.Fatalf("frame %d: %x was sent, want %x", i, got, want)
 		}
+	}
+}
+
+func TestDropText(t *testing.T) {
+	in := Stats{Packets: 1, Drops: map[Drop]uint64{DropShort: 2, DropDown: 3}}
+	text, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out Stats
+	if err := json.Unmarshal(text, &out); err != nil || !reflect.DeepEqual(in, out) {
+		t.Errorf("%s became %+v, %v", text, out, err)
+	}
+	if err := json.Unmarshal([]byte(`{"drops": {"boredom": 1}}`), &out); err == nil {
+		t.Error("a reason that there is not was taken")
 	}
 }

@@ -122,6 +122,17 @@ func (r *receivers) kick(queue int) bool {
 	return true
 }
 
+// kickAll ends a wait for buffers, or for a limit.
+func (r *receivers) kickAll() {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, x := range r.list {
+		if x != nil {
+			_ = x.queue.Kick.Signal()
+		}
+	}
+}
+
 // kickServer passes a notification on to whoever serves the queue elsewhere.
 func (d *Device) kickServer(queue int) bool {
 	r := &d.receivers
@@ -379,8 +390,8 @@ func (r *receiver) deliver() error {
 		r.queue.Push(c.Head, uint32(written))
 		r.drop(c)
 	}
-	r.queue.Publish()
 	r.stats.moved(int(n) - HeaderSize)
+	r.queue.Publish()
 	return nil
 }
 

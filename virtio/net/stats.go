@@ -1,6 +1,9 @@
 package net
 
-import "sync/atomic"
+import (
+	"fmt"
+	"sync/atomic"
+)
 
 // Drop is why a frame was dropped.
 type Drop int
@@ -31,6 +34,17 @@ type Stats struct {
 
 // MarshalText makes a reason the key of a JSON object.
 func (d Drop) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText is the other way.
+func (d *Drop) UnmarshalText(text []byte) error {
+	for i, name := range dropNames {
+		if name == string(text) {
+			*d = Drop(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("virtio/net: %q is no reason to drop a frame", text)
+}
 
 type counters struct {
 	packets, bytes atomic.Uint64
