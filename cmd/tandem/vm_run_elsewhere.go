@@ -41,6 +41,13 @@ func (f *vmRunFlags) others(r *recipe) error {
 		tags[s.Tag] = true
 		r.Shares = append(r.Shares, s)
 	}
+	if f.vsock != "" {
+		s, err := parseVsock(f.vsock)
+		if err != nil {
+			return flagError("vsock", f.vsock, err)
+		}
+		r.Vsock = &s
+	}
 	if len(r.Shares) > 0 {
 		if _, err := elsewhere.FindDaemon(); err != nil {
 			return flagError("share", f.shares[0], err)
@@ -65,6 +72,9 @@ func (g *guestRun) plugOthers(ctx context.Context, spec *vmm.Spec) (end func() e
 	for i, d := range g.Elsewhere {
 		spec.SharedMemory = true
 		spec.Devices = append(spec.Devices, d.Machine(ctx, fmt.Sprintf("vhost-user%d", i), g.Transport, report))
+	}
+	if g.Vsock != nil {
+		spec.Devices = append(spec.Devices, g.Vsock.device(g.Transport, report))
 	}
 	if len(g.Shares) == 0 {
 		return end, nil

@@ -41,6 +41,7 @@ type vmRunFlags struct {
 	publish   []string
 	elsewhere []string
 	shares    []string
+	vsock     string
 	transport *choiceValue
 	rng       bool
 	console   string
@@ -88,6 +89,7 @@ func (f *vmRunFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.publish, "publish", "p", nil, "let the host's port lead to the guest's, `[ADDRESS:]PORT:PORT[/udp]`, by the first card on a bridge")
 	flags.StringArrayVar(&f.elsewhere, "vhost-user", nil, "device that another process serves: `KIND,socket=PATH[,queues=N][,tag=T]`, KIND blk, net or fs; again for more")
 	flags.StringArrayVar(&f.shares, "share", nil, "`FOLDER:TAG[:ro]` of this machine, which the guest finds as /mnt/TAG (by virtiofsd); again for more")
+	flags.StringVar(&f.vsock, "vsock", "", "sockets between host and guest (AF_VSOCK): `cid=N,uds=PATH`, by a Unix socket of this process's, or cid=N,vhost, the kernel's")
 	f.transport = newChoice(string(vmm.PCI), string(vmm.MMIO))
 	flags.Var(f.transport, "transport", "how virtio devices are plugged in")
 	flags.BoolVar(&f.rng, "rng", true, "give the guest entropy by virtio-rng")
