@@ -34,6 +34,7 @@ type recipe struct {
 	RNG       bool               `json:"rng,omitempty"`
 	Cards     []card.Card        `json:"cards,omitempty"`
 	Publish   []port.Mapping     `json:"publish,omitempty"`
+	Vsock     *vsockSpec         `json:"vsock,omitempty"`
 	Elsewhere []elsewhere.Device `json:"elsewhere,omitempty"`
 	Shares    []elsewhere.Share  `json:"shares,omitempty"`
 	Console   string             `json:"console"` // stdio, none, or a file
