@@ -70,6 +70,7 @@ func TestScribblingGuest(t *testing.T) {
 			spec.Devices = []Device{
 				rngDevice("pci0", PCI), diskDevice("pci1", PCI, diskFile(t, 1<<20)),
 				rngDevice("mmio0", MMIO), diskDevice("mmio1", MMIO, diskFile(t, 1<<20)),
+				netDevice("pci2", PCI, newCable(t)), netDevice("mmio2", MMIO, newCable(t)),
 			}
 			spec.Trace = trace.New(io.Discard, trace.Bus, trace.None)
 			vm := newVM(t, spec)
@@ -80,8 +81,8 @@ func TestScribblingGuest(t *testing.T) {
 			}
 			poke(t, vm, portTable, table)
 			targets := []uint32{layout.VirtioMMIO, layout.VirtioMMIO + layout.VirtioMMIOSize, layout.VirtioMMIO + 2*layout.VirtioMMIOSize}
-			for device := range uint32(4) {
-				targets = append(targets, layout.ECAM+device<<15, layout.PCIWindow+device<<12, layout.PCIWindow+0x8000+device<<12)
+			for device := range uint32(5) {
+				targets = append(targets, layout.ECAM+device<<15, layout.PCIWindow+device<<12, layout.PCIWindow+0x8000+device<<12, layout.PCIWindow+0x10000+device<<12)
 			}
 			table = nil
 			for range 256 {
@@ -101,7 +102,7 @@ func TestScribblingGuest(t *testing.T) {
 			default:
 				t.Errorf("outcome = %v", o)
 			}
-			wantTouched(t, spec.Trace, "pio com1", "pio pci ports", "pio rtc", "mmio pci ecam", "mmio pci0", "mmio pci1", "mmio mmio0", "mmio mmio1")
+			wantTouched(t, spec.Trace, "pio com1", "pio pci ports", "pio rtc", "mmio pci ecam", "mmio pci0", "mmio pci1", "mmio pci2", "mmio mmio0", "mmio mmio1", "mmio mmio2")
 		})
 	}
 }
