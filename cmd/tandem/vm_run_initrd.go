@@ -166,6 +166,9 @@ func (f *vmRunFlags) drivers(r *recipe) []string {
 	if len(r.Shares) > 0 {
 		names = append(names, "virtiofs")
 	}
+	if r.Vsock != nil {
+		names = append(names, "vmw_vsock_virtio_transport")
+	}
 	return names
 }
 	if r.Vsock != nil {
