@@ -171,6 +171,3 @@ func (f *vmRunFlags) drivers(r *recipe) []string {
 	}
 	return names
 }
-	if r.Vsock != nil {
-		names = append(names, "vmw_vsock_virtio_transport")
-	}
