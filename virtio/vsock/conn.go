@@ -269,7 +269,7 @@ func (s *switchboard) deliver(c *conn, pieces [][]byte, n uint32) bool {
 		return true
 	}
 	if c.held == 0 {
-		done, err := s.write(c.fd, pieces, int(n))
+		rest, done, err := s.write(c.fd, pieces, int(n))
 		c.taken += uint32(done)
 		switch {
 		case err != nil:
@@ -279,7 +279,7 @@ func (s *switchboard) deliver(c *conn, pieces [][]byte, n uint32) bool {
 			s.tellCredit(c)
 			return true
 		}
-		pieces = skip(pieces, done)
+		pieces = rest
 	}
 	if c.bytes == nil {
 		c.bytes = s.spares.get()
@@ -293,7 +293,7 @@ func (s *switchboard) deliver(c *conn, pieces [][]byte, n uint32) bool {
 func (s *switchboard) drain(c *conn) {
 	var two [2][]byte
 	for c.held > 0 {
-		n, err := s.write(c.fd, c.pieces(&two), c.held)
+		_, n, err := s.write(c.fd, c.pieces(&two), c.held)
 		c.taken += uint32(n)
 		c.remove(n)
 		if err != nil {
@@ -314,24 +314,23 @@ func (s *switchboard) drain(c *conn) {
 	s.tellCredit(c)
 }
 
-// write writes pieces until the socket takes no more, which is no error.
-func (s *switchboard) write(fd int, pieces [][]byte, n int) (done int, err error) {
+// write writes pieces, of n bytes in all, until the socket takes no more, which is no error. It gives what is left: the
+// list that it was given is changed.
+func (s *switchboard) write(fd int, pieces [][]byte, n int) (rest [][]byte, done int, err error) {
 	for done < n {
 		s.writing.Reset()
 		s.writing.Add(pieces)
 		wrote, err := s.writing.Writev(uintptr(fd))
 		if errors.Is(err, unix.EAGAIN) {
-			return done, nil
+			break
 		}
 		if err != nil {
-			return done, err
+			return pieces, done, err
 		}
 		done += wrote
-		if done < n {
-			pieces = skip(pieces, wrote)
-		}
+		pieces = skip(pieces, wrote)
 	}
-	return done, nil
+	return pieces, done, nil
 }
 
 // cannotWrite: the program has closed its socket, or shut it for reading.
