@@ -1,6 +1,10 @@
 package config
 
-import "math"
+import (
+	"math"
+	"strconv"
+	"strings"
+)
 
 // Path is where the guest's init finds its Config.
 const Path = "/etc/tandem/init.json"
@@ -66,12 +70,29 @@ type Mount struct {
 
 // Agent says where the host talks to the agent.
 type Agent struct {
-	// Port is a terminal line's path ("/dev/ttyS1") or the name that the host gave a virtio-serial port
-	// ("tandem.agent"; /sys/class/virtio-ports/*/name). It may appear late: init waits for it.
+	// Port is a terminal line's path ("/dev/ttyS1"), or a port of the host's that the guest connects to over AF_VSOCK
+	// ("vsock:1024"), or the name that the host gave a virtio-serial port ("tandem.agent"; /sys/class/virtio-ports/*/name).
+	// It may appear late: init waits for it.
 	Port string `json:"port"`
 	// OnDisconnect is what pid 1 does when the host's session on the port ends.
 	// Empty means Stay: the agent waits for the next one.
 	OnDisconnect Action `json:"on_disconnect,omitempty"`
+}
+
+// vsockPrefix begins a Port that is one of the host's sockets.
+const vsockPrefix = "vsock:"
+
+// VsockPort is the Port of an agent that connects to a port of the host's.
+func VsockPort(port uint32) string { return vsockPrefix + strconv.FormatUint(uint64(port), 10) }
+
+// Vsock is the port of the host's that the agent connects to, if it is reached so.
+func (a *Agent) Vsock() (port uint32, ok bool) {
+	text, ok := strings.CutPrefix(a.Port, vsockPrefix)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	return uint32(n), err == nil
 }
 
 // Console is a program with the console as its controlling terminal.

@@ -24,7 +24,7 @@ func full() *Config {
 		BootTimerPort: BootTimerPort,
 		Root:          &Root{Tag: "root", Options: "trans=virtio,msize=512000", UpperSize: "50%"},
 		Mounts:        []Mount{{Source: "share", Target: "/run/share", Type: "9p", Options: "ro", Optional: true}},
-		Agent:         &Agent{Port: "tandem.agent", OnDisconnect: Stay},
+		Agent:         &Agent{Port: VsockPort(1024), OnDisconnect: Stay},
 		Console:       &Console{Command: []string{"sh", "-c", ""}, Device: "/dev/ttyS0", Rows: 24, Cols: 80, OnExit: Reboot},
 	}
 }
@@ -75,6 +75,7 @@ func TestParseErrors(t *testing.T) {
 		`{"mounts": [{"target": "/b", "type": "c"}]}`:    `mounts[0].source: "" is empty`,
 		`{"agent": {}}`:                                  `agent.port: "" is empty`,
 		`{"agent": {"port": "dev/ttyS1"}}`:               `agent.port: "dev/ttyS1" is not an absolute path`,
+		`{"agent": {"port": "vsock:x"}}`:                 `agent.port: "vsock:x" has no port of 32 bits behind vsock:`,
 		`{"agent": {"port": "a", "on_disconnect": "x"}}`: "agent.on_disconnect: x is none of poweroff, reboot, stay",
 		`{"console": {}}`:                                "console.command: [] names no program",
 		`{"console": {"command": [""]}}`:                 `console.command[0]: "" is empty`,

@@ -53,6 +53,9 @@ func (m *Mount) validate(at string) error {
 
 func (a *Agent) validate() error {
 	err := checkFilled("agent.port", a.Port)
+	if _, ok := a.Vsock(); err == nil && strings.HasPrefix(a.Port, vsockPrefix) && !ok {
+		err = invalid("agent.port", a.Port, "has no port of 32 bits behind vsock:")
+	}
 	if err == nil && strings.Contains(a.Port, "/") {
 		err = checkPath("agent.port", a.Port)
 	}

@@ -27,7 +27,7 @@ func (p *pid1) runAgent(a *config.Agent) error {
 	}
 	for {
 		again := time.After(reopenInterval)
-		port, err := waitPort(a.Port)
+		port, err := waitPort(a)
 		if err != nil {
 			return err
 		}
@@ -60,7 +60,7 @@ func (p *pid1) endFor(a agent.Action) error {
 }
 
 // waitPort opens the port, when there is one.
-func waitPort(name string) (io.ReadWriteCloser, error) {
+func waitPort(a *config.Agent) (io.ReadWriteCloser, error) {
 	events, err := listenUevents()
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func waitPort(name string) (io.ReadWriteCloser, error) {
 	defer events.Close()
 	var last string
 	for {
-		port, err := openPort(name)
+		port, err := openPort(a)
 		if err == nil {
 			return port, nil
 		}
@@ -82,7 +82,11 @@ func waitPort(name string) (io.ReadWriteCloser, error) {
 	}
 }
 
-func openPort(name string) (io.ReadWriteCloser, error) {
+func openPort(a *config.Agent) (io.ReadWriteCloser, error) {
+	if port, ok := a.Vsock(); ok {
+		return connectHost(port)
+	}
+	name := a.Port
 	if strings.Contains(name, "/") {
 		return openLine(name)
 	}

@@ -106,3 +106,25 @@ func waitConnected(fd int) error {
 
 // epollET is unix.EPOLLET, which is a negative number there.
 const epollET = 1 << 31
+
+// connectHost connects to a port of the host's over AF_VSOCK: the guest asks, as it is the one who knows when it is ready.
+func connectHost(port uint32) (io.ReadWriteCloser, error) {
+	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		return nil, fmt.Errorf("vsock: %w", errNoPort) // its driver is not there yet
+	}
+	if err != nil {
+		return nil, fmt.Errorf("vsock: %w", err)
+	}
+	if err = unix.Connect(fd, &unix.SockaddrVM{CID: unix.VMADDR_CID_HOST, Port: port}); err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		unix.Close(fd)
+		if errors.Is(err, unix.ENODEV) {
+			err = errNoPort
+		}
+		return nil, fmt.Errorf("vsock: connect to the host's port %d: %w", port, err)
+	}
+	return os.NewFile(uintptr(fd), "vsock"), nil
+}
