@@ -37,11 +37,11 @@ type Ring struct {
 	mem               *memory.Space
 	desc, avail, used []byte
 
-	free      []uint16          // descriptors that are not in flight
-	held      map[uint16]uint16 // by head: how many descriptors it took
-	availIdx  uint16            // published
-	kickedIdx uint16            // availIdx when NeedsKick was last asked
-	usedIdx   uint16            // looked at
+	free      []uint16 // descriptors that are not in flight
+	held      []uint16 // by head: how many descriptors it took
+	availIdx  uint16   // published
+	kickedIdx uint16   // availIdx when NeedsKick was last asked
+	usedIdx   uint16   // looked at
 }
 
 // NewRing lays a ring out in zeroed guest memory that alloc gives.
@@ -54,7 +54,7 @@ func NewRing(mem *memory.Space, size uint16, alloc func(n, align uint64) uint64)
 func AdoptRing(mem *memory.Space, size uint16, desc, avail, used uint64) *Ring {
 	r := &Ring{
 		Size: size, Desc: desc, Avail: avail, Used: used, mem: mem,
-		held: make(map[uint16]uint16),
+		held: make([]uint16, size),
 	}
 	n := uint64(size)
 	r.desc, r.avail, r.used = must(mem.Slice(desc, 16*n)), must(mem.Slice(avail, 6+2*n)), must(mem.Slice(used, 6+8*n))
@@ -184,9 +184,12 @@ func (r *Ring) Take() (Used, bool) {
 
 // release frees a chain's descriptors. Chains made by hand have none.
 func (r *Ring) release(head uint16) {
-	n, ok := r.held[head]
-	delete(r.held, head)
-	for ; ok && n > 0; n-- {
+	if head >= r.Size {
+		return
+	}
+	n := r.held[head]
+	r.held[head] = 0
+	for ; n > 0; n-- {
 		r.free = append(r.free, head)
 		head = binary.LittleEndian.Uint16(r.desc[16*int(head)+14:])
 	}
