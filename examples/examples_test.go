@@ -33,6 +33,8 @@ var needs = map[string][]*testenv.Requirement{
 	"09-cgroups":      {testenv.Root, testenv.Busybox},
 	"10-overlay":      {testenv.Root, testenv.MountNS, testenv.Overlay},
 	"11-container":    {testenv.Root, testenv.MountNS, testenv.NetNS, testenv.Busybox},
+	"12-virtqueue":    {},
+	"13-kick":         {testenv.KVM},
 }
 
 func lessons(t *testing.T) []string {
