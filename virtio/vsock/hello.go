@@ -89,6 +89,7 @@ func (s *switchboard) listenTo(c *conn) {
 type acceptor struct {
 	fd      int
 	pending bool // somebody may wait
+	resting bool // there was an error, and it is tried again in a while
 }
 
 // listenUnix makes it. Its mode is that of the socket at the time of bind: nobody else ever sees it with another.
@@ -131,7 +132,7 @@ func (s *switchboard) closeUnix() {
 
 // accept takes those who wait at the Unix socket.
 func (s *switchboard) accept() {
-	for s.acceptor.pending {
+	for s.acceptor.pending && !s.acceptor.resting {
 		fd, _, err := unix.Accept4(s.acceptor.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch {
 		case isRetry(err), errors.Is(err, unix.ECONNABORTED):
@@ -140,8 +141,8 @@ func (s *switchboard) accept() {
 		case err != nil:
 			// There are too many open files, or too little memory. They wait, and no edge will tell of them again.
 			s.tell(os.NewSyscallError("accept", err))
-			time.AfterFunc(s.patience/8, func() { _ = s.wake.Signal() })
-			return
+			s.acceptor.resting = true
+			time.AfterFunc(s.patience/8, s.acceptAgain)
 		default:
 			c, err := s.newConn(fd, stateHello)
 			if err != nil {
@@ -151,6 +152,14 @@ func (s *switchboard) accept() {
 			s.startTimer(c)
 		}
 	}
+}
+
+// acceptAgain ends a rest.
+func (s *switchboard) acceptAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acceptor.resting = false
+	_ = s.wake.Signal()
 }
 
 // dialUnix connects to the socket of a port. It does not wait: a program that has too many callers is not there.

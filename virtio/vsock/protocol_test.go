@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -678,4 +679,55 @@ func TestNoBuffers(t *testing.T) {
 	p.alloc = 200_000
 	p.send(opCreditUpdate, 0)
 	p.read(100_000)
+}
+
+// TestTurns: two connections that have much to send, to a guest that gives one buffer at a time, take turns.
+func TestTurns(t *testing.T) {
+	dev := newDevice(t, Spec{})
+	d := newDriver(t, dev, kind, 0)
+	d.lazy, d.size = true, 4096
+	l := listenSocket(t, dev, 9)
+	var peers [2]*peer
+	for i := range peers {
+		peers[i] = d.call(uint32(i), 9)
+		end := acceptSocket(t, l)
+		if _, err := end.Write(make([]byte, 60_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Both are ready once both were heard of: after that they alternate.
+	var seen [2]int
+	last := uint32(9)
+	for range 24 {
+		h, _ := d.expect(opData)
+		if h.dstPort == last && seen[0] > 0 && seen[1] > 0 {
+			t.Fatalf("connection %d has two turns, after %v", h.dstPort, seen)
+		}
+		last = h.dstPort
+		seen[h.dstPort]++
+	}
+	if seen[0] < 8 || seen[1] < 8 {
+		t.Errorf("turns %v", seen)
+	}
+}
+
+// TestBytesBehind: a packet may be in a buffer that is longer, and have no data at all.
+func TestBytesBehind(t *testing.T) {
+	dev := newDevice(t, Spec{})
+	d := newDriver(t, dev, kind, 8)
+	l := listenSocket(t, dev, 9)
+	p := d.call(1, 9)
+	end := acceptSocket(t, l)
+	for n := range uint32(4) {
+		h := p.header(opData)
+		h.len = n
+		p.sendRaw(packet(h, []byte("abcdefgh")), 2)
+	}
+	p.send(opShutdown, shutSend|0xfffffffc) // bits that mean nothing
+	if got, err := io.ReadAll(end); err != nil || string(got) != "aababc" {
+		t.Errorf("the program reads %q, %v", got, err)
+	}
+	if b, err := json.Marshal(dev.Stats()); err != nil || !bytes.Contains(b, []byte(`"fromGuestBytes":6`)) {
+		t.Errorf("stats %s, %v", b, err)
+	}
 }
