@@ -83,7 +83,8 @@ func TestAnswer(t *testing.T) {
 		{"discover", nil, []layers.DHCPOption{kind(layers.DHCPMsgTypeDiscover)}, layers.DHCPMsgTypeOffer, "10.77.0.2"},
 		{
 			"discover, wants a broadcast", func(a *layers.DHCPv4) { a.Flags = broadcast },
-			[]layers.DHCPOption{kind(layers.DHCPMsgTypeDiscover)}, layers.DHCPMsgTypeOffer, "255.255.255.255",
+			[]layers.DHCPOption{kind(layers.DHCPMsgTypeDiscover)},
+			layers.DHCPMsgTypeOffer, "255.255.255.255",
 		},
 		{
 			"request", nil,
@@ -91,15 +92,18 @@ func TestAnswer(t *testing.T) {
 			layers.DHCPMsgTypeAck, "10.77.0.2",
 		},
 		{
-			"request after a reboot", nil, []layers.DHCPOption{kind(layers.DHCPMsgTypeRequest), opt(layers.DHCPOptRequestIP, mine...)},
+			"request after a reboot", nil,
+			[]layers.DHCPOption{kind(layers.DHCPMsgTypeRequest), opt(layers.DHCPOptRequestIP, mine...)},
 			layers.DHCPMsgTypeAck, "10.77.0.2",
 		},
 		{
-			"renewal", func(a *layers.DHCPv4) { a.ClientIP = mine }, []layers.DHCPOption{kind(layers.DHCPMsgTypeRequest)},
+			"renewal", func(a *layers.DHCPv4) { a.ClientIP = mine },
+			[]layers.DHCPOption{kind(layers.DHCPMsgTypeRequest)},
 			layers.DHCPMsgTypeAck, "10.77.0.2",
 		},
 		{
-			"another's address", nil, []layers.DHCPOption{kind(layers.DHCPMsgTypeRequest), opt(layers.DHCPOptRequestIP, other...)},
+			"another's address", nil,
+			[]layers.DHCPOption{kind(layers.DHCPMsgTypeRequest), opt(layers.DHCPOptRequestIP, other...)},
 			layers.DHCPMsgTypeNak, "255.255.255.255",
 		},
 		{
@@ -108,7 +112,8 @@ func TestAnswer(t *testing.T) {
 			layers.DHCPMsgTypeUnspecified, "",
 		},
 		{
-			"inform", func(a *layers.DHCPv4) { a.ClientIP = other }, []layers.DHCPOption{kind(layers.DHCPMsgTypeInform)},
+			"inform", func(a *layers.DHCPv4) { a.ClientIP = other },
+			[]layers.DHCPOption{kind(layers.DHCPMsgTypeInform)},
 			layers.DHCPMsgTypeAck, "10.77.0.9",
 		},
 		{"release", nil, []layers.DHCPOption{kind(layers.DHCPMsgTypeRelease)}, layers.DHCPMsgTypeUnspecified, ""},
@@ -116,11 +121,13 @@ func TestAnswer(t *testing.T) {
 		{"no kind", nil, nil, layers.DHCPMsgTypeUnspecified, ""},
 		{
 			"another machine's", func(a *layers.DHCPv4) { a.ClientHWAddr = net.HardwareAddr{2, 9, 9, 9, 9, 9} },
-			[]layers.DHCPOption{kind(layers.DHCPMsgTypeDiscover)}, layers.DHCPMsgTypeUnspecified, "",
+			[]layers.DHCPOption{kind(layers.DHCPMsgTypeDiscover)},
+			layers.DHCPMsgTypeUnspecified, "",
 		},
 		{
 			"a reply", func(a *layers.DHCPv4) { a.Operation = layers.DHCPOpReply },
-			[]layers.DHCPOption{kind(layers.DHCPMsgTypeDiscover)}, layers.DHCPMsgTypeUnspecified, "",
+			[]layers.DHCPOption{kind(layers.DHCPMsgTypeDiscover)},
+			layers.DHCPMsgTypeUnspecified, "",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -17,7 +17,6 @@ import (
 
 // cable is a tap in a network namespace of its own, and a socket that sees all that passes there.
 type cable struct {
-	tap    *Tap
 	files  []*os.File
 	packet int
 }

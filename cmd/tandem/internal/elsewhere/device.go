@@ -77,7 +77,7 @@ func checkTag(tag string) error {
 	case tag == "" || len(tag) > tagSize:
 		return fmt.Errorf("tag %q: want 1 to %d bytes", tag, tagSize)
 	case strings.ContainsAny(tag, "/,:\x00") || tag == "." || tag == "..":
-		return fmt.Errorf("tag %q: it is a folder's name in the guest too: no / , : and not . or ..", tag)
+		return fmt.Errorf("tag %q: it is a folder's name in the guest too, so neither \".\" nor \"..\", and no / , : in it", tag)
 	}
 	return nil
 }
