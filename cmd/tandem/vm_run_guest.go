@@ -64,9 +64,10 @@ func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
 	}
 	defer closeConsole()
 	host, guest := newByteStream()
-	if len(g.Command) > 0 {
+	if len(g.Command) > 0 && !g.AgentPort {
 		spec.Serial[1] = vmm.Serial{In: guest, Out: guest}
 	}
+	g.plugPorts(&spec, guest)
 	defer guest.Close()
 
 	unplug, err := g.plugCards(ctx, &spec)

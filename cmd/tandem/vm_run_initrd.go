@@ -70,6 +70,10 @@ func (o *ownInitrd) make(ctx context.Context, r *recipe, modules string) error {
 		return errors.New("the guest has no shell without a static busybox on this host: apt-get install busybox-static")
 	}
 	if modules != "" { // else the kernel has what it needs built in
+		if o.config.Agent != nil && !slices.Contains(base.Missing, consoleDriver) {
+			r.AgentPort, o.config.Agent.Port = true, agentPortName
+			o.drivers = append(o.drivers, consoleDriver)
+		}
 		for _, driver := range o.drivers {
 			if slices.Contains(base.Missing, driver) {
 				return fmt.Errorf("kernel %s has no module %s, which a device of this run needs", base.Kernel, driver)

@@ -40,7 +40,9 @@ type recipe struct {
 	Console   string             `json:"console"` // stdio, none, or a file
 
 	Command []string `json:"command,omitempty"`
-	TTY     bool     `json:"tty,omitempty"`
+	// AgentPort has the command's streams go over a virtio-serial port, not over the second serial line.
+	AgentPort bool `json:"agent_port,omitempty"`
+	TTY       bool `json:"tty,omitempty"`
 
 	Trace       string        `json:"trace,omitempty"`
 	TraceFormat trace.Format  `json:"trace_format,omitempty"`
@@ -55,7 +57,8 @@ type initrdFile struct {
 	Cached bool   `json:"cached,omitempty"` // it is tandem's own, and nobody changes it
 }
 
-// agentPort is the guest's name of the second serial port, which carries the agent's session.
+// agentPort is the guest's name of the second serial port, which carries the agent's session where there is no
+// virtio-serial port: see agentPortName.
 const agentPort = "/dev/ttyS1"
 
 // windowSize is a terminal's in characters; 0 where there is none.
@@ -88,5 +91,6 @@ func (r *recipe) spec(tracer *trace.Tracer, open func(blk.Spec) (*blk.Disk, erro
 			Open: func() (virtio.Device, error) { return rng.New(), nil },
 		})
 	}
+	s.Devices = append(s.Devices, r.portDevices()...)
 	return s
 }
