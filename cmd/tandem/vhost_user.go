@@ -10,6 +10,7 @@ import (
 	"runtime"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"tandem/cmd/tandem/internal/elsewhere"
 	"tandem/network"
@@ -50,7 +51,7 @@ func (f *serverFlags) register(cmd *cobra.Command) {
 
 func (f *serverFlags) listen() (*net.UnixListener, error) {
 	if f.socket != "" {
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: f.socket, Net: "unix"})
+		l, err := listenAt(f.socket)
 		if err != nil {
 			return nil, flagError("socket", f.socket, err)
 		}
@@ -65,11 +66,32 @@ func (f *serverFlags) listen() (*net.UnixListener, error) {
 	if err != nil {
 		return nil, flagError("listen-fd", fmt.Sprint(f.listenFD), err)
 	}
-	unix, ok := l.(*net.UnixListener)
+	listener, ok := l.(*net.UnixListener)
 	if !ok {
 		return nil, errors.Join(flagError("listen-fd", fmt.Sprint(f.listenFD), "no Unix socket"), l.Close())
 	}
-	return unix, nil
+	return listener, nil
+}
+
+// listenAt makes a socket, in the place of one whose process was killed.
+func listenAt(path string) (*net.UnixListener, error) {
+	address := &net.UnixAddr{Name: path, Net: "unix"}
+	l, err := net.ListenUnix("unix", address)
+	if !errors.Is(err, unix.EADDRINUSE) {
+		return l, err
+	}
+	conn, dialErr := net.DialUnix("unix", nil, address)
+	if dialErr == nil {
+		conn.Close()
+	}
+	// A file of another kind refuses connections too.
+	if info, statErr := os.Lstat(path); statErr != nil || info.Mode().Type() != os.ModeSocket || !errors.Is(dialErr, unix.ECONNREFUSED) {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil {
+		return nil, err
+	}
+	return net.ListenUnix("unix", address)
 }
 
 // serve serves a device until a signal comes.
@@ -92,6 +114,7 @@ func (f *serverFlags) serve(cmd *cobra.Command, device interface {
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	if f.lifeFD != 0 {
+		l.SetUnlinkOnClose(true) // who made it may have been killed
 		go func() {
 			_, _ = io.Copy(io.Discard, os.NewFile(uintptr(f.lifeFD), "life"))
 			cancel()

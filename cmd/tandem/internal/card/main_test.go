@@ -1,0 +1,9 @@
+package card
+
+import (
+	"testing"
+
+	"tandem/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
