@@ -61,6 +61,7 @@ func (t *Tracer) Table() []Row {
 	if t == nil {
 		return nil
 	}
+	t.Flush()
 	t.mu.Lock()
 	all := slices.Clone(t.counts)
 	t.mu.Unlock()
@@ -104,6 +105,7 @@ func (t *Tracer) WriteTable(w io.Writer) error {
 	if t == nil {
 		return nil
 	}
+	t.end()
 	if t.format == JSON {
 		return t.writeJSONTable(w)
 	}

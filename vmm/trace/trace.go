@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,7 +9,6 @@ import (
 	"time"
 
 	"tandem/kvm"
-	"tandem/virtio/queue"
 	"tandem/vmm/bus"
 )
 
@@ -24,12 +24,18 @@ type Tracer struct {
 	counts []*counts // of all recorders; guarded by mu
 
 	reports *counts // of Report
+
+	devices []*device // whose queues are traced; guarded by mu
+	ctx     context.Context
+	end     context.CancelFunc // of those who follow the devices
 }
 
 // New makes a tracer of the kinds in set. It writes each event to out at once, in
-// the thread that it happens in. Times count from now.
+// the thread that it happens in, but for those of virtqueues: these are stamped by
+// the device, and written by somebody else, soon after. Times count from now.
 func New(out io.Writer, set Set, format Format) *Tracer {
 	t := &Tracer{set: set, format: format, out: out, start: time.Now()}
+	t.ctx, t.end = context.WithCancel(context.Background())
 	t.reports = t.counter("virtio")
 	return t
 }
@@ -179,40 +185,6 @@ func (t *Tracer) Bus(name string) bus.Observer {
 			text: fmt.Sprintf("%s %s: %s %s", name, device, verb, detail),
 		})
 	}
-}
-
-// Queues gives the observer of a device's virtqueues, nil if they are not traced.
-func (t *Tracer) Queues(device string) queue.Observer {
-	if !t.has(Virtio) {
-		return nil
-	}
-	return &queues{t: t, device: device, counts: t.counter("virtio")}
-}
-
-type queues struct {
-	t      *Tracer
-	device string
-	counts *counts
-}
-
-// Observe is a queue.Observer.
-func (q *queues) Observe(e queue.Event) {
-	q.counts.add(q.device+" "+e.Stage.String(), 0)
-	if q.t.format == None {
-		return
-	}
-	object := fmt.Sprintf("%s queue %d", q.device, e.Queue)
-	detail := fmt.Sprintf("head %d index %d length %d", e.Head, e.Index, e.Length)
-	switch e.Stage {
-	case queue.KickSeen:
-		detail = fmt.Sprintf("index %d, %d waiting", e.Index, e.Length)
-	case queue.CallSent:
-		detail = fmt.Sprintf("index %d", e.Index)
-	}
-	q.t.write(time.Now(), record{
-		Kind: "virtio", Object: object, Name: e.Stage.String(), Detail: detail,
-		text: fmt.Sprintf("%s: %v %s", object, e.Stage, detail),
-	})
 }
 
 // Report notes an error that a device met, if virtio is traced.

@@ -80,6 +80,7 @@ func makeEvents(tracer *Tracer) {
 	q := tracer.Queues("disk0")
 	q.Observe(queue.Event{Stage: queue.KickSeen, Queue: 1, Index: 5, Length: 2})
 	q.Observe(queue.Event{Stage: queue.ChainPopped, Queue: 1, Head: 7, Index: 4, Length: 512})
+	tracer.Flush()
 	tracer.Report("disk0", errors.New("broken ring"))
 }
 
