@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,8 @@ var needs = map[string][]*testenv.Requirement{
 	"11-container":    {testenv.Root, testenv.MountNS, testenv.NetNS, testenv.Busybox},
 	"12-virtqueue":    {},
 	"13-kick":         {testenv.KVM},
+	"14-vhost-net":    {testenv.Root, testenv.NetNS, testenv.TUN, testenv.VHostNet},
+	"15-data-paths":   {testenv.Root, testenv.NetNS, testenv.TUN},
 }
 
 func lessons(t *testing.T) []string {
@@ -91,6 +94,67 @@ func TestCgroupLessonsWithEitherVersion(t *testing.T) {
 			comparePromised(t, "09-cgroups", got)
 			comparePromised(t, "11-container", runLesson(t, "11-container"))
 		})
+	}
+}
+
+// TestEventIndexSaves reads the numbers of the lesson on virtqueues: an index announces a batch once, where it was once for
+// each chain.
+func TestEventIndexSaves(t *testing.T) {
+	testenv.Need(t, testenv.GoToolchain)
+	out := runLesson(t, "12-virtqueue")
+	m := regexp.MustCompile(`event index: +(\d+) kicks +(\d+) calls`).FindStringSubmatch(out)
+	if m == nil {
+		t.Fatalf("no numbers in\n%s", out)
+	}
+	for _, number := range m[1:] {
+		if n, err := strconv.Atoi(number); err != nil || n == 0 || n > 20000/4 {
+			t.Errorf("%s announcements of 20000 requests in batches of 32: %v", number, err)
+		}
+	}
+}
+
+// TestTracepointsOfAKick is the lesson on kicks where its counters are not left out.
+func TestTracepointsOfAKick(t *testing.T) {
+	testenv.Need(t, testenv.KVM, testenv.Root, testenv.GoToolchain)
+	out := runLesson(t, "13-kick")
+	for _, row := range []string{
+		`a port, unregistered +2000 +0 +2001 +2001 +- `,
+		`a port, ioeventfd +2000 +0 +1 +1 +2000 `,
+		`an address, unregistered +0 +2000 +2001 +2001 +- `,
+		`an address, ioeventfd +0 +2000 +1 +1 +2000 `,
+	} {
+		if !regexp.MustCompile(row).MatchString(out) {
+			t.Errorf("nothing matches %q in\n%s", row, out)
+		}
+	}
+}
+
+// TestAllDataPaths is the lesson on data paths where there is vhost: all four tell when the frame was on the link, which is
+// after idx was raised and before the driver was woken.
+func TestAllDataPaths(t *testing.T) {
+	testenv.Need(t, append(needs["15-data-paths"], testenv.VHostNet, testenv.GoToolchain)...)
+	out := runLesson(t, "15-data-paths")
+	const number = ` +([0-9]+\.[0-9])`
+	row := func(name string) []float64 {
+		m := regexp.MustCompile(name + strings.Repeat(number, 4)).FindStringSubmatch(out)
+		if m == nil {
+			t.Fatalf("no numbers for %s in\n%s", name, out)
+		}
+		var list []float64
+		for _, s := range m[1:] {
+			v, err := strconv.ParseFloat(s, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, v)
+		}
+		return list
+	}
+	link, woken := row("on the tap's link"), row("woken by the call")
+	for i, path := range []string{"exit", "eventfd", "vhost", "vhost-user"} {
+		if link[i] <= 0 || woken[i] <= link[i] {
+			t.Errorf("%s: on the link after %v us, the driver woken after %v", path, link[i], woken[i])
+		}
 	}
 }
 
