@@ -4,5 +4,5 @@ import "github.com/spf13/cobra"
 
 func newVMCommand() *cobra.Command {
 	return newGroupCommand("vm", "Run microVMs", newVMRunCommand(), newVMLsCommand(), newVMStopCommand(), newVMPauseCommand(),
-		newVMResumeCommand(), newVMNetCommand(), newVMDiskCommand())
+		newVMResumeCommand(), newVMNetCommand(), newVMDiskCommand(), newVMBalloonCommand())
 }

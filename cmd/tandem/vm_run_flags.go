@@ -42,9 +42,13 @@ type vmRunFlags struct {
 	elsewhere []string
 	shares    []string
 	vsock     string
+	ports     []string
+	balloon   string
 	transport *choiceValue
 	rng       bool
 	console   string
+
+	consoleDevice *choiceValue
 
 	tty bool
 	env []string
@@ -94,6 +98,10 @@ func (f *vmRunFlags) register(flags *pflag.FlagSet) {
 	flags.Var(f.transport, "transport", "how virtio devices are plugged in")
 	flags.BoolVar(&f.rng, "rng", true, "give the guest entropy by virtio-rng")
 	flags.StringVar(&f.console, "console", consoleAuto, "where the first serial port goes: stdio, none, or a `FILE`; stdio without a command")
+	f.consoleDevice = newChoice(consoleSerial, consoleVirtio)
+	flags.Var(f.consoleDevice, "console-device", "what the console's shell is behind: the first serial port, or a virtio console (hvc0), which follows the terminal's size")
+	flags.StringArrayVar(&f.ports, "port", nil, "byte stream between host and guest, a virtio-serial port: `name=NAME,socket=PATH` listens for clients, name=NAME,file=PATH keeps what the guest sends; again for more")
+	flags.StringVar(&f.balloon, "balloon", "", "memory balloon that takes `SIZE` from the guest at first, 0 for none: see tandem vm balloon")
 	flags.StringVar(&f.name, "name", "tandem", "the guest's host name, and its `NAME` in messages and in the list of VMs")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "`KEY=VALUE` for the command's environment, or KEY for this process's value")

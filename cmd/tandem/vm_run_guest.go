@@ -15,6 +15,7 @@ import (
 
 	"tandem/cmd/tandem/internal/card"
 	"tandem/guest/agent"
+	"tandem/virtio/balloon"
 	"tandem/virtio/blk"
 	"tandem/vmm"
 	"tandem/vmm/console"
@@ -33,8 +34,10 @@ type guestRun struct {
 	vm       *vmm.VM
 	cards    []*card.Live
 	opened   []*blk.Disk
-	tail     *tailBuffer // the end of a console that nobody sees
-	table    io.Writer   // where the trace's sums go
+	balloon  *balloon.Device
+	terminal *console.Console // nil if there is no person
+	tail     *tailBuffer      // the end of a console that nobody sees
+	table    io.Writer        // where the trace's sums go
 	timedOut atomic.Bool
 	signals  chan os.Signal
 }
@@ -57,6 +60,8 @@ func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
 		return nil, err
 	}
 	defer closeTrace()
+	running, ended := context.WithCancel(ctx)
+	defer ended()
 	spec := g.spec(tracer, g.openDisk)
 	closeConsole, leave, err := g.openConsole(&spec)
 	if err != nil {
@@ -67,8 +72,13 @@ func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
 	if len(g.Command) > 0 && !g.AgentPort {
 		spec.Serial[1] = vmm.Serial{In: guest, Out: guest}
 	}
-	g.plugPorts(&spec, guest)
 	defer guest.Close()
+	g.plugBalloon(&spec)
+	endPorts, err := g.plugPorts(running, &spec, guest)
+	if err != nil {
+		return nil, err
+	}
+	defer endPorts()
 
 	unplug, err := g.plugCards(ctx, &spec)
 	if err != nil {
@@ -108,7 +118,7 @@ func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
 	if err := g.vm.Close(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(unplug(), endServers()); err != nil {
+	if err := errors.Join(unplug(), endServers(), endPorts()); err != nil {
 		return nil, err
 	}
 	closeConsole()
@@ -246,6 +256,7 @@ func (g *guestRun) openTerminal(spec *vmm.Spec) (func(), <-chan struct{}, error)
 	if err != nil {
 		return nil, nil, err
 	}
+	g.terminal = c
 	spec.Serial[0] = vmm.Serial{In: c.Reader(), Out: c.Writer()}
 	return func() { c.Close() }, c.Leave(), nil
 }

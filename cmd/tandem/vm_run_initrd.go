@@ -143,6 +143,10 @@ func (f *vmRunFlags) guestConfig(r *recipe, window windowSize) (config.Config, e
 		return c, nil
 	}
 	c.Console.Command = []string{"/bin/sh", "-l"}
+	if r.VirtioConsole {
+		c.Console.Device = virtioTerminal // which has the window's size from the device
+		return c, nil
+	}
 	if r.Console == consoleStdio {
 		c.Console.Rows, c.Console.Cols = window.rows, window.cols
 	}
@@ -172,6 +176,12 @@ func (f *vmRunFlags) drivers(r *recipe) []string {
 	}
 	if r.Vsock != nil {
 		names = append(names, "vmw_vsock_virtio_transport")
+	}
+	if len(r.Ports) > 0 || r.VirtioConsole {
+		names = append(names, consoleDriver)
+	}
+	if r.Balloon != nil {
+		names = append(names, balloonDriver)
 	}
 	return names
 }

@@ -100,6 +100,17 @@ func (r *recipe) written() ([]string, error) {
 		}
 	}
 	logs := map[string]string{"trace-file": r.TraceFile}
+	for _, p := range r.Ports {
+		if p.Socket != "" {
+			return nil, flagError("port", p.Socket, "the guest runs in the lab, whose sockets cannot be reached from here: want file=PATH")
+		}
+		file, err := os.Create(p.File)
+		if err != nil {
+			return nil, flagError("port", p.File, err)
+		}
+		file.Close()
+		files = append(files, p.File)
+	}
 	if r.Console != consoleStdio && r.Console != consoleNone {
 		logs["console"] = r.Console
 	}

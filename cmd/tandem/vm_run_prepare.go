@@ -38,6 +38,9 @@ func (f *vmRunFlags) prepare(ctx context.Context, command []string, window windo
 	if r.Console, err = consoleTarget(f.console, len(command) > 0); err != nil {
 		return nil, err
 	}
+	if err := errors.Join(f.wirePorts(r), f.wireBalloon(r)); err != nil {
+		return nil, err
+	}
 	if f.traceFile != "" {
 		if r.TraceFile, err = filepath.Abs(f.traceFile); err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"tandem/cmd/tandem/internal/elsewhere"
 	"tandem/network/port"
 	"tandem/virtio"
+	"tandem/virtio/balloon"
 	"tandem/virtio/blk"
 	"tandem/virtio/rng"
 	"tandem/vmm"
@@ -43,6 +44,10 @@ type recipe struct {
 	// AgentPort has the command's streams go over a virtio-serial port, not over the second serial line.
 	AgentPort bool `json:"agent_port,omitempty"`
 	TTY       bool `json:"tty,omitempty"`
+
+	Ports         []portSpec   `json:"ports,omitempty"`
+	VirtioConsole bool         `json:"virtio_console,omitempty"` // the console is hvc0
+	Balloon       *balloonSpec `json:"balloon,omitempty"`
 
 	Trace       string        `json:"trace,omitempty"`
 	TraceFormat trace.Format  `json:"trace_format,omitempty"`
@@ -92,5 +97,6 @@ func (r *recipe) spec(tracer *trace.Tracer, open func(blk.Spec) (*blk.Disk, erro
 		})
 	}
 	s.Devices = append(s.Devices, r.portDevices()...)
+	s.Devices = append(s.Devices, r.balloonDevices(nil, func(*balloon.Device) {})...)
 	return s
 }

@@ -48,7 +48,7 @@ func (g *guestRun) register() (unregister func(), err error) {
 	registry, err := vmRegistry()
 	var entry *machine.Entry
 	if err == nil {
-		entry, err = registry.Register(record, machine.Handler(apiMachine{g.vm}, nics, g.openDisks()))
+		entry, err = registry.Register(record, machine.Handler(apiMachine{g.vm}, nics, g.openDisks(), g.balloon))
 	}
 	switch {
 	case err == nil:

@@ -239,6 +239,18 @@ func TestSocket(t *testing.T) {
 			t.Errorf("round %d: the end came before the last bytes", round)
 		}
 	}
+	// Whoever comes when the machine has ended is sent away.
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	client, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("a client of a closed device got %d bytes, %v", n, err)
+	}
+	client.Close()
 	l.Close()
 	if err := <-served; err != nil {
 		t.Error(err)

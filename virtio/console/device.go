@@ -161,11 +161,16 @@ func (d *Device) StartQueue(i int, q virtio.Queue) error {
 // Notify implements virtio.Notified.
 func (d *Device) Notify(i int) { d.workers.Notify(i) }
 
-// Close ends all connections, when what the guest has sent is written. The device must not be active.
+// Close ends all connections, when what the guest has sent is written, and takes no more. The device must not be
+// active.
 func (d *Device) Close() error {
 	var errs []error
 	for _, p := range d.ports {
-		if c := p.connection(); c != nil {
+		p.mu.Lock()
+		p.unplugged = true
+		c := p.conn
+		p.mu.Unlock()
+		if c != nil {
 			errs = append(errs, c.Close())
 		}
 	}

@@ -99,8 +99,8 @@ func (p *Port) Serve(l net.Listener) error {
 		}
 		c, err := p.Connect(stream, stream)
 		if err != nil {
-			stream.Close()
-			return err
+			stream.Close() // the port is another's, or is not there
+			continue
 		}
 		<-c.Ended()
 		// A client that does not read must not keep the next one waiting.

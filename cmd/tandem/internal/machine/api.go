@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"tandem/virtio/balloon"
 	"tandem/virtio/blk"
 	"tandem/virtio/limit"
 	virtionet "tandem/virtio/net"
@@ -112,7 +113,11 @@ func (n *NIC) set(l NICLimits) error {
 //	PUT  /nics/{name}/limits         NICLimits
 //	GET  /disks                      [DiskInfo]
 //	PUT  /disks/{name}/limits        limit.Limits
-func Handler(m Machine, nics []NIC, disks []Disk) http.Handler {
+//	GET  /balloon                    BalloonInfo
+//	PUT  /balloon                    BalloonTarget
+//
+// The balloon may be nil.
+func Handler(m Machine, nics []NIC, disks []Disk, b *balloon.Device) http.Handler {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, v any, err error) {
 		if err != nil {
@@ -173,6 +178,25 @@ func Handler(m Machine, nics []NIC, disks []Disk) http.Handler {
 			}
 		}
 		http.Error(w, fmt.Sprintf("no disk %q", r.PathValue("name")), http.StatusNotFound)
+	})
+	mux.HandleFunc("GET /balloon", func(w http.ResponseWriter, r *http.Request) {
+		if b == nil {
+			http.Error(w, errNoBalloon, http.StatusNotFound)
+			return
+		}
+		answer(w, balloonInfo(r.Context(), b), nil)
+	})
+	mux.HandleFunc("PUT /balloon", func(w http.ResponseWriter, r *http.Request) {
+		var t BalloonTarget
+		err := decode(w, r, &t)
+		if b == nil {
+			http.Error(w, errNoBalloon, http.StatusNotFound)
+			return
+		}
+		if err == nil {
+			err = b.SetTarget(t.Target)
+		}
+		answer(w, done, err)
 	})
 	return mux
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tandem/virtio/balloon"
 	"tandem/virtio/blk"
 	"tandem/virtio/limit"
 	virtionet "tandem/virtio/net"
@@ -53,11 +54,15 @@ func TestAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer disk.Close()
+	memory, err := balloon.New(balloon.Spec{Target: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
 	vm := &fakeMachine{}
 	r := Registry{Folder: t.TempDir()}
 	e, err := r.Register(Record{Name: "a"}, Handler(vm,
 		[]NIC{{Name: "net0", Path: "eventfd", Pairs: 1, Device: nic}, {Name: "net1", Path: "vhost", Pairs: 1, Device: nic}},
-		[]Disk{{Name: "disk0", Source: image, Device: disk}}))
+		[]Disk{{Name: "disk0", Source: image, Device: disk}}, memory))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +74,7 @@ func TestAPI(t *testing.T) {
 	for _, err := range []error{
 		call("PUT", "/nics/net0/limits", NICLimits{Receive: &want}, nil),
 		call("PUT", "/disks/disk0/limits", want, nil),
+		call("PUT", "/balloon", BalloonTarget{2 << 20}, nil),
 		call("PUT", "/pause", nil, nil),
 	} {
 		if err != nil {
@@ -86,6 +92,10 @@ func TestAPI(t *testing.T) {
 	if err := call("GET", "/disks", nil, &disks); err != nil || len(disks) != 1 || disks[0].Limits != want {
 		t.Errorf("disks: %+v, %v", disks, err)
 	}
+	var b BalloonInfo
+	if err := call("GET", "/balloon", nil, &b); err != nil || b.Target != 2<<20 || b.Actual != 0 || b.Statistics != nil || b.Resident == 0 {
+		t.Errorf("balloon: %+v, %v", b, err)
+	}
 	bad := limit.Limits{Bytes: limit.Rate{Burst: 5}}
 	for _, c := range []struct {
 		method, path string
@@ -98,6 +108,8 @@ func TestAPI(t *testing.T) {
 		{"PUT", "/nics/net7/limits", NICLimits{}, `no network card "net7"`},
 		{"PUT", "/disks/disk7/limits", want, `no disk "disk7"`},
 		{"PUT", "/disks/disk0/limits", bad, "without a rate"},
+		{"PUT", "/balloon", BalloonTarget{1}, "multiple of 4096"},
+		{"PUT", "/balloon", map[string]int{"size": 1}, "unknown field"},
 		{"PUT", "/resume", nil, "not paused"},
 		{"GET", "/nothing", nil, "404"},
 		{http.MethodDelete, "/state", nil, "Method Not Allowed"},
