@@ -10,6 +10,7 @@ import (
 
 	"tandem/internal/testenv"
 	"tandem/virtio"
+	"tandem/virtio/balloon"
 	"tandem/virtio/console"
 	"tandem/virtio/virtiotest"
 	"tandem/virtio/vsock"
@@ -159,6 +160,9 @@ var hostileDevices = []struct {
 	{virtio.TypeVsock, 3, []int{1}, 0, func(t *testing.T) func() (virtio.Device, error) {
 		path := filepath.Join(t.TempDir(), "v.sock")
 		return func() (virtio.Device, error) { return vsock.New(vsock.Spec{CID: 3, Path: path}) }
+	}},
+	{virtio.TypeBalloon, 2, []int{0, 1}, 0, func(*testing.T) func() (virtio.Device, error) {
+		return func() (virtio.Device, error) { return balloon.New(balloon.Spec{}) }
 	}},
 	{virtio.TypeConsole, 6, []int{1, 3, 5}, 1 << console.FeatureMultiport, func(*testing.T) func() (virtio.Device, error) {
 		return func() (virtio.Device, error) {
