@@ -58,7 +58,7 @@ func (f *vmRunFlags) others(r *recipe) error {
 
 // plugOthers plugs in the devices that others serve, and starts those servers that are tandem's to start. What it gives
 // back ends them, once the machine has ended; it may be called twice.
-func (g *guestRun) plugOthers(ctx context.Context, spec *vmm.Spec) (end func() error, err error) {
+func (g *guestRun) plugOthers(ctx context.Context, spec *vmm.Spec, agent *agentListener) (end func() error, err error) {
 	var live []*elsewhere.Live
 	end = func() error {
 		var errs []error
@@ -73,9 +73,7 @@ func (g *guestRun) plugOthers(ctx context.Context, spec *vmm.Spec) (end func() e
 		spec.SharedMemory = true
 		spec.Devices = append(spec.Devices, d.Machine(ctx, fmt.Sprintf("vhost-user%d", i), g.Transport, report))
 	}
-	if g.Vsock != nil {
-		spec.Devices = append(spec.Devices, g.Vsock.device(g.Transport, report))
-	}
+	g.plugVsock(spec, agent, report)
 	if len(g.Shares) == 0 {
 		return end, nil
 	}

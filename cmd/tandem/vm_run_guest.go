@@ -68,8 +68,8 @@ func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
 		return nil, err
 	}
 	defer closeConsole()
-	host, guest := newByteStream()
-	if len(g.Command) > 0 && !g.AgentPort {
+	host, guest, agent := g.agentStream()
+	if len(g.Command) > 0 && !g.AgentPort && !g.AgentVsock {
 		spec.Serial[1] = vmm.Serial{In: guest, Out: guest}
 	}
 	defer guest.Close()
@@ -85,7 +85,7 @@ func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
 		return nil, err
 	}
 	defer unplug()
-	endServers, err := g.plugOthers(ctx, &spec)
+	endServers, err := g.plugOthers(ctx, &spec, agent)
 	if err != nil {
 		return nil, err
 	}

@@ -70,9 +70,10 @@ func (o *ownInitrd) make(ctx context.Context, r *recipe, modules string) error {
 		return errors.New("the guest has no shell without a static busybox on this host: apt-get install busybox-static")
 	}
 	if modules != "" { // else the kernel has what it needs built in
-		if o.config.Agent != nil && !slices.Contains(base.Missing, consoleDriver) {
-			r.AgentPort, o.config.Agent.Port = true, agentPortName
-			o.drivers = append(o.drivers, consoleDriver)
+		if o.config.Agent != nil {
+			if driver := r.settleAgent(o.config.Agent, base.Missing); driver != "" && !slices.Contains(o.drivers, driver) {
+				o.drivers = append(o.drivers, driver)
+			}
 		}
 		for _, driver := range o.drivers {
 			if slices.Contains(base.Missing, driver) {

@@ -43,7 +43,9 @@ type recipe struct {
 	Command []string `json:"command,omitempty"`
 	// AgentPort has the command's streams go over a virtio-serial port, not over the second serial line.
 	AgentPort bool `json:"agent_port,omitempty"`
-	TTY       bool `json:"tty,omitempty"`
+	// AgentVsock has them go over a connection that the guest makes to its host. See settleAgent.
+	AgentVsock bool `json:"agent_vsock,omitempty"`
+	TTY        bool `json:"tty,omitempty"`
 
 	Ports         []portSpec   `json:"ports,omitempty"`
 	VirtioConsole bool         `json:"virtio_console,omitempty"` // the console is hvc0
