@@ -38,6 +38,7 @@ var needs = map[string][]*testenv.Requirement{
 	"13-kick":         {testenv.KVM},
 	"14-vhost-net":    {testenv.Root, testenv.NetNS, testenv.TUN, testenv.VHostNet},
 	"15-data-paths":   {testenv.Root, testenv.NetNS, testenv.TUN},
+	"16-vsock":        {},
 }
 
 func lessons(t *testing.T) []string {
