@@ -62,8 +62,14 @@ func TestMemoryChanges(t *testing.T) {
 	for range 2 {
 		p.do(user.AddMemReg, more, int(p.file.Fd()))
 		p.echo(r)
-		p.refused(user.AddMemReg, more, int(p.file.Fd())) // overlaps itself
+		overlaps := more
+		overlaps.Size--
+		p.refused(user.AddMemReg, overlaps, int(p.file.Fd()))
 		p.echo(r)
+		// The same again, as for another queue pair of a card, counts.
+		p.do(user.AddMemReg, more, int(p.file.Fd()))
+		p.do(user.RemMemReg, more)
+		p.refused(user.AddMemReg, overlaps, int(p.file.Fd()))
 		p.do(user.RemMemReg, more)
 		p.echo(r)
 	}

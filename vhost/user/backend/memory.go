@@ -20,6 +20,7 @@ type region struct {
 	user.MemoryRegion
 	mapping []byte // whole pages
 	bytes   []byte // the region
+	again   int    // how many times it was added once more
 }
 
 // table is all of it.
@@ -96,6 +97,18 @@ func (s *session) setMemory(wanted user.MemoryTable, m *user.Message) (err error
 func (s *session) changeMemory(request user.Request, w user.MemoryRegion, m *user.Message) error {
 	list := slices.Clone(s.table.regions)
 	var gone region
+	// QEMU has a front-end for each queue pair of a network card, all on one connection, and some versions have each of
+	// them add the same memory, and remove it.
+	if i := slices.IndexFunc(list, func(r region) bool { return r.MemoryRegion == w }); i >= 0 {
+		switch r := &s.table.regions[i]; {
+		case request == user.AddMemReg:
+			r.again++
+			return unix.Close(m.TakeFD(0))
+		case r.again > 0:
+			r.again--
+			return nil
+		}
+	}
 	if request == user.AddMemReg {
 		if len(list) >= maxSlots {
 			return fmt.Errorf("more than %d regions", maxSlots)

@@ -102,8 +102,8 @@ say after $(busybox dd if=/dev/vda bs=64k 2>/dev/null | busybox md5sum)
 busybox poweroff -f
 `
 
-// bootDisk makes an initial RAM disk that runs the script, and gives the kernel.
-func bootDisk(t *testing.T) (kernel, initrd string) {
+// bootDisk makes an initial RAM disk with drivers (MODULES in the script), which runs the script, and gives the kernel.
+func bootDisk(t *testing.T, script string, drivers []string, files ...initramfs.File) (kernel, initrd string) {
 	t.Helper()
 	s, err := store.Open("")
 	if err != nil {
@@ -124,12 +124,13 @@ func bootDisk(t *testing.T) (kernel, initrd string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	modules, err := base.Load("virtio_pci", "virtio_blk")
+	modules, err := base.Load(drivers...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := strings.Replace(script, "MODULES", strings.Join(modules, " "), 1)
-	overlay, err := initramfs.Overlay([]byte("{}"), initramfs.File{Name: "/init", Mode: 0o755, Data: []byte(text)})
+	files = append(files, initramfs.File{Name: "/init", Mode: 0o755, Data: []byte(text)})
+	overlay, err := initramfs.Overlay([]byte("{}"), files...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +167,7 @@ func TestQEMU(t *testing.T) {
 	if err := os.WriteFile(image, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	kernel, initrd := bootDisk(t)
+	kernel, initrd := bootDisk(t, script, []string{"virtio_pci", "virtio_blk"})
 	var reports bytes.Buffer
 	server := spawn(t, image, socket, &reports)
 	defer func() { kill(t, server) }()
