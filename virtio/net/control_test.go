@@ -331,3 +331,29 @@ func TestConfig(t *testing.T) {
 		t.Errorf("answer %d, address %x, want %x", a, read()[:6], other)
 	}
 }
+
+// TestPairsWithoutControl has the queues of two pairs and nobody who says how many are to be used, as behind vhost-user:
+// the control queue, and the feature that needs it, are the front-end's.
+func TestPairsWithoutControl(t *testing.T) {
+	g, d, p, ends := plug(t, Spec{Pairs: 2})
+	g.Start(^uint64(0)&^(1<<FeatureCtrlVQ|1<<FeatureMQ), 64)
+	if _, pairs := p.now(); pairs != 2 {
+		t.Errorf("frames come to %d pairs, want 2", pairs)
+	}
+	for pair := range 2 {
+		want := frame(broadcast, 100, byte(pair))
+		transmit(g, 2*pair+1, want, 1<<20)
+		if got := receiveEnd(t, ends[pair]); !bytes.Equal(got, want) {
+			t.Errorf("pair %d sent %x, want %x", pair, got, want)
+		}
+		buffers := post(g, 2*pair, 1600)
+		sendEnd(t, ends[pair], want)
+		if got, _ := received(g, 2*pair, buffers); !bytes.Equal(got, want) {
+			t.Errorf("pair %d received %x, want %x", pair, got, want)
+		}
+	}
+	d.StopQueue(2)
+	if _, pairs := p.now(); pairs != 1 {
+		t.Errorf("without the second receive queue frames come to %d pairs, want 1", pairs)
+	}
+}

@@ -189,7 +189,7 @@ func (d *Device) Activate(a *virtio.Activation) error {
 // followQueues has frames come to those pairs that there are receive queues of, where nobody says how many there should
 // be: the control queue is somebody else's, as it is for a vhost-user back-end.
 func (d *Device) followQueues() error {
-	if !d.alone || d.spec.Backend == nil || d.spec.Server != nil || !d.agreedOn(FeatureMQ) {
+	if !d.alone || d.spec.Backend == nil || d.spec.Server != nil {
 		return nil
 	}
 	return d.usePairs(max(1, d.receivers.served()))
