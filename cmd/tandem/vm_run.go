@@ -21,6 +21,16 @@ Without a command, the console is this terminal: Ctrl-a x leaves it and ends the
 Where standard input is no terminal, the command is a shell that reads it.
 With a command, its streams and its exit status are tandem's.
 
+Network cards (--net, as often as wanted) are on tandem's bridge, where containers are too, with an address and a way
+out, or on a tap that is there already. Behind the first word come options, each after a comma:
+
+  datapath=eventfd            KVM turns the guest's kick into an eventfd, which wakes a thread of tandem's (the default)
+  datapath=exit               the kick is an exit, and the vCPU's own thread sends
+  datapath=vhost              the kernel serves the rings (/dev/vhost-net); busypoll=MICROSECONDS before it sleeps
+  datapath=vhost-user         a process of tandem's own does, and vhost-user:SOCKET whoever listens there
+  mac=MAC  queues=N  mtu=N    the card's address, its queue pairs, its longest packet
+  address=CIDR gateway=ADDR   what tandem's init gives a card on a tap; on a bridge they are leased
+
 Exit statuses: the command's own, if there is one and the guest then powers off. Otherwise:
 %s
 126 and 127 are a command that cannot be executed or is not found in the guest.`
@@ -37,6 +47,7 @@ func newVMRunCommand() *cobra.Command {
 		Example: `  tandem vm run
   tandem vm run -- uname -a
   tandem vm run --cpus 4 --memory 2G --disk a.img --disk b.img,ro -- lsblk
+  tandem vm run --net bridge,datapath=vhost -p 8080:80 --share /srv:www:ro -- httpd -f -h /mnt/www
   tandem vm run --kernel bzImage --initrd initrd.img --append "root=/dev/vda" --console log.txt`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if prepared != "" {

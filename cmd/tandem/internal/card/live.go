@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"tandem/guest/config"
 	"tandem/internal/process"
@@ -210,7 +211,9 @@ func (l *Live) make(ctx context.Context) error {
 	}
 	spec.Backend = tap
 	if c.Path == Vhost {
-		server, err := kernel.OpenNet(kernel.NetSpec{Taps: files, Report: spec.Report})
+		server, err := kernel.OpenNet(kernel.NetSpec{
+			Taps: files, Report: spec.Report, BusyPoll: time.Duration(c.BusyPoll) * time.Microsecond,
+		})
 		if err != nil {
 			return errors.Join(err, tap.Close())
 		}

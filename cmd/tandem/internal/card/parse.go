@@ -38,13 +38,16 @@ type Card struct {
 	Queues int    `json:"queues,omitempty"` // pairs; 1 if 0
 	MTU    int    `json:"mtu,omitempty"`
 
+	// BusyPoll is for how many microseconds the kernel's vhost looks for more before it sleeps.
+	BusyPoll int `json:"busyPoll,omitempty"`
+
 	// Address and Gateway are for a card that tandem does not lease an address for.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
 	Gateways  []netip.Addr   `json:"gateways,omitempty"`
 }
 
 // options are what Parse takes behind the first word.
-var options = []string{"mac=MAC", "queues=N", "datapath=" + strings.Join(paths, "|"), "mtu=N", "address=CIDR", "gateway=ADDRESS"}
+var options = []string{"mac=MAC", "queues=N", "datapath=" + strings.Join(paths, "|"), "mtu=N", "busypoll=MICROSECONDS", "address=CIDR", "gateway=ADDRESS"}
 
 // Parse reads bridge[=NAME][,OPTION...], tap=NAME[,OPTION...] or none.
 func Parse(text string) (c Card, wanted bool, err error) {
@@ -99,6 +102,10 @@ func (c *Card) set(key, value string) (err error) {
 		if c.MTU, err = strconv.Atoi(value); err != nil || c.MTU < 68 || c.MTU > 65535 {
 			return fmt.Errorf("want 68 to 65535")
 		}
+	case "busypoll":
+		if c.BusyPoll, err = strconv.Atoi(value); err != nil || c.BusyPoll < 0 || c.BusyPoll > maxBusyPoll {
+			return fmt.Errorf("want 0 to %d microseconds", maxBusyPoll)
+		}
 	case "address":
 		a, err := netip.ParsePrefix(value)
 		if err != nil {
@@ -119,6 +126,9 @@ func (c *Card) set(key, value string) (err error) {
 
 // maxQueues is as many pairs as a tap has queues (MAX_TAP_QUEUES, drivers/net/tun.c).
 const maxQueues = 256
+
+// maxBusyPoll is a second: a worker that polls takes a whole CPU.
+const maxBusyPoll = 1000000
 
 func (c *Card) setPath(value string) error {
 	kind, socket, _ := strings.Cut(value, ":")
@@ -144,6 +154,8 @@ func (c *Card) check() error {
 		return fmt.Errorf("datapath=vhost-user: without a bridge or tap it needs the SOCKET of somebody who has one")
 	case c.Path != VhostUser && !cabled:
 		return fmt.Errorf("datapath=%s needs a cable: --net bridge,datapath=%[1]s or --net tap=NAME,datapath=%[1]s", c.Path)
+	case c.BusyPoll != 0 && c.Path != Vhost:
+		return fmt.Errorf("busypoll: it is the kernel that polls: datapath=vhost")
 	case c.Bridge != "" && len(c.Addresses)+len(c.Gateways) > 0:
 		return fmt.Errorf("address, gateway: on a bridge of tandem's they are leased")
 	}

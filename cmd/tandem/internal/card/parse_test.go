@@ -77,6 +77,8 @@ func TestParseRefuses(t *testing.T) {
 		{"bridge,mtu=67", "want 68 to 65535"},
 		{"bridge,mtu=65536", "want 68 to 65535"},
 		{"bridge,mtu=", "want 68 to 65535"},
+		{"bridge,busypoll=50", "datapath=vhost"},
+		{"bridge,datapath=vhost,busypoll=-1", "want 0 to 1000000"},
 		{"bridge,datapath=", "want one of exit, eventfd, vhost, vhost-user[:SOCKET]"},
 		{"bridge,datapath=vhost:/s.sock", "want one of"},
 		{"datapath=vhost-user", "needs the SOCKET"},
