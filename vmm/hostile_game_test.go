@@ -24,16 +24,26 @@ type game struct {
 	prefix  string // of what the victim reports when it needs a reset
 	witness *witness
 
-	wanted [][2]string // what the victim has to report, in order
+	// What the victim has to report, in order; and what somebody has to who serves its data queues elsewhere.
+	elsewhere   bool
+	wanted      [][2]string
+	wantedThere []string
 
-	mu      sync.Mutex
-	reports []string
+	mu           sync.Mutex
+	reports      []string
+	reportsThere []string
 }
 
 // newGame puts the witness on the other transport than the victim.
 func newGame(t *testing.T, victim Device) *game {
 	t.Helper()
-	g := &game{prefix: fmt.Sprintf("virtio: %v needs a reset: ", victim.Type)}
+	return newSharedGame(t, victim, false)
+}
+
+// newSharedGame has guest memory that another process can map, or none but this one.
+func newSharedGame(t *testing.T, victim Device, shared bool) *game {
+	t.Helper()
+	g := &game{elsewhere: shared, prefix: fmt.Sprintf("virtio: %v needs a reset: ", victim.Type)}
 	other := MMIO
 	if victim.Transport == MMIO {
 		other = PCI
@@ -42,7 +52,7 @@ func newGame(t *testing.T, victim Device) *game {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.reports = append(g.reports, strings.TrimPrefix(device+": "+err.Error(), victim.Name+": "))
-	})
+	}, shared)
 	pci, mmio := newPCIPlug(g.player, 1), mmioPlug{layout.VirtioMMIO}
 	if victim.Transport == MMIO {
 		g.victim, g.witness = mmio, newWitness(g.player, pci)
@@ -62,26 +72,46 @@ func (g *game) needsReset(reason string) {
 	g.says(g.prefix, reason)
 }
 
+// breaks is needsReset for a queue that was used.
+func (g *game) breaks(queue int, reason string) {
+	if g.elsewhere && queue != netControl {
+		g.wantedThere = append(g.wantedThere, reason)
+		reason = "the back-end has failed"
+	}
+	g.needsReset(reason)
+}
+
 // finish plays it all, and holds what was reported.
 func (g *game) finish() {
 	g.Helper()
 	defer func() {
 		if g.Failed() {
-			g.Logf("reports: %q", g.reports)
+			g.Logf("reports: %q; elsewhere: %q", g.reports, g.reportsThere)
 		}
 	}()
 	g.play()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for i := range max(len(g.reports), len(g.wanted)) {
-		switch {
-		case i >= len(g.reports):
-			g.Fatalf("report %d is missing: %s", i, g.wanted[i])
-		case i >= len(g.wanted):
-			g.Fatalf("report %d is one too many: %s", i, g.reports[i])
-		}
+	if len(g.reports) != len(g.wanted) {
+		g.Errorf("%d reports, want %d", len(g.reports), len(g.wanted))
+	}
+	for i := range min(len(g.reports), len(g.wanted)) {
 		if got, want := g.reports[i], g.wanted[i]; !strings.HasPrefix(got, want[0]) || !strings.Contains(got, want[1]) {
 			g.Fatalf("report %d is %q, want %q", i, got, want)
+		}
+	}
+	// Who serves queues elsewhere may meet a broken one again before all of them are taken back.
+	there := g.reportsThere
+	for i, want := range g.wantedThere {
+		next := slices.IndexFunc(there, func(got string) bool { return strings.Contains(got, want) })
+		if next < 0 {
+			g.Fatalf("report %d elsewhere, %q, is missing", i, want)
+		}
+		there = there[next+1:]
+	}
+	for _, got := range g.reportsThere {
+		if !slices.ContainsFunc(g.wantedThere, func(want string) bool { return strings.Contains(got, want) }) {
+			g.Fatalf("somebody elsewhere reports %q", got)
 		}
 	}
 }
@@ -97,7 +127,7 @@ func (g *game) breakRing(queues, broken int, features uint64, b virtiotest.Break
 	}
 	g.victim.status(g.player, statusDriverOK)
 	g.victim.notify(g.player, broken, 1)
-	g.needsReset(b.Reason)
+	g.breaks(broken, b.Reason)
 }
 
 // A badQueue is a queue of a size or at a place where none can be.

@@ -3,10 +3,12 @@ package vmm
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	stdnet "net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -14,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/internal/testenv"
+	"tandem/vhost/user/backend"
+	"tandem/vhost/user/frontend"
 	"tandem/virtio"
 	"tandem/virtio/net"
 	"tandem/virtio/virtiotest"
@@ -98,26 +102,70 @@ func (c *cable) next() ([]byte, error) {
 // netGame is a machine with a network card that is treated badly, and an entropy device that is not.
 type netGame struct {
 	*game
-	cable  *cable
-	device *net.Device
+	cable   *cable
+	device  *net.Device // who serves the data queues
+	offered uint64      // features of the card
 
 	sent  [][]byte // frames that have to come out of the tap, in order
 	drops map[net.Drop]uint64
 }
 
-func newNetGame(t *testing.T, transport Transport, direct bool) *netGame {
+// newNetGame has the card's packets go by one of the data paths.
+func newNetGame(t *testing.T, transport Transport, path string) *netGame {
 	t.Helper()
 	g := &netGame{cable: newCable(t), drops: map[net.Drop]uint64{}}
 	card := netDevice("net0", transport, g.cable)
-	card.Direct = direct
+	card.Direct = path == "exit"
 	open := card.Open
 	card.Open = func() (virtio.Device, error) {
 		d, err := open()
-		g.device, _ = d.(*net.Device)
+		if err != nil {
+			return nil, err
+		}
+		g.device = d.(*net.Device)
+		if path == "vhost-user" {
+			d, err = serveElsewhere(t, g.device, func(err error) {
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				g.reportsThere = append(g.reportsThere, err.Error())
+			})
+		}
+		if err == nil {
+			g.offered = d.Features()
+		}
 		return d, err
 	}
-	g.game = newGame(t, card)
+	g.game = newSharedGame(t, card, path == "vhost-user")
 	return g
+}
+
+// serveElsewhere has a card's data queues served over a vhost-user connection, by the card that is given. What is returned is a
+// card for the machine.
+func serveElsewhere(t *testing.T, served *net.Device, report func(error)) (virtio.Device, error) {
+	server, err := backend.New(served, backend.Options{Report: report})
+	if err != nil {
+		return nil, errors.Join(err, served.Close())
+	}
+	socket := filepath.Join(t.TempDir(), "net.sock")
+	l, err := stdnet.ListenUnix("unix", &stdnet.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return nil, errors.Join(err, served.Close())
+	}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	t.Cleanup(func() {
+		if err := errors.Join(server.Close(), <-done, served.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	front, err := frontend.Open(t.Context(), frontend.Spec{
+		Type: virtio.TypeNet, Dial: frontend.Socket(socket), Queues: 2, QueueSize: net.QueueSize,
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { front.Close() })
+	return net.New(net.Spec{MAC: netMAC, Server: front})
 }
 
 // netDevice is a card on a cable.
@@ -136,7 +184,7 @@ func netDevice(name string, transport Transport, c *cable) Device {
 
 // start takes the card up to DRIVER_OK with good rings.
 func (g *netGame) start(features uint64) (rings [3]*virtiotest.Ring) {
-	g.negotiate(g.victim, features|1<<net.FeatureCtrlVQ)
+	g.negotiate(g.victim, features&g.offered|1<<net.FeatureCtrlVQ)
 	for i := range rings {
 		rings[i] = g.ring(g.victim, i, 16)
 		rings[i].EventIdx = false
@@ -248,17 +296,20 @@ var netAttacks = []struct {
 	{"registers that cannot be written", writeReadOnly},
 }
 
-// TestHostileNetDriver plays a driver that breaks every rule, over both transports and both of the monitor's data paths. After
+// netPaths are the data paths that a card is attacked on.
+var netPaths = []string{"eventfd", "exit"}
+
+// TestHostileNetDriver plays a driver that breaks every rule, over both transports and several data paths. After
 // each attack the entropy device beside the card answers, and the card itself works after a reset.
 func TestHostileNetDriver(t *testing.T) {
 	testenv.Need(t, testenv.KVM, testenv.NetNS, testenv.TUN)
 	goroutines := runtime.NumGoroutine()
 	for _, transport := range []Transport{PCI, MMIO} {
-		for path, direct := range map[string]bool{"eventfd": false, "exit": true} {
+		for _, path := range netPaths {
 			t.Run(fmt.Sprintf("%s-%s", transport, path), func(t *testing.T) {
 				for _, a := range netAttacks {
 					t.Run(a.name, func(t *testing.T) {
-						g := newNetGame(t, transport, direct)
+						g := newNetGame(t, transport, path)
 						a.play(g)
 						g.finish()
 					})

@@ -48,7 +48,7 @@ func noRoom(g *netGame) {
 			}
 			g.victim.status(g.player, statusDriverOK)
 			g.victim.notify(g.player, queue, 1)
-			g.needsReset(reason)
+			g.breaks(queue, reason)
 		}
 	}
 	g.attack("receive buffer smaller than a header", post(netReceive, "without room for a header", func(g *netGame) []virtiotest.Piece {
@@ -97,7 +97,7 @@ func badFrames(g *netGame) {
 		list := scattered(g.In(make([]byte, 4000)), 1100)
 		r.OfferIndirect(g.Alloc(16*uint64(len(list)), 16), list...)
 		g.victim.notify(g.player, netTransmit, 1)
-		g.needsReset("more pieces than a chain may have")
+		g.breaks(netTransmit, "more pieces than a chain may have")
 	})
 }
 
@@ -265,7 +265,7 @@ func kickStorms(g *netGame) {
 		r := g.start(0)[netTransmit]
 		r.SetAvail(0xFFFF)
 		g.victim.notify(g.player, netTransmit, 1)
-		g.needsReset("head is beyond")
+		g.breaks(netTransmit, "head is beyond")
 		storm(g)
 	})
 }

@@ -102,13 +102,15 @@ func playerCode() (code *asm, ops [numOps]uint32) {
 }
 
 // newPlayer makes a machine with the devices, to be played in.
-func newPlayer(t *testing.T, devices []Device, report func(device string, err error)) *player {
+func newPlayer(t *testing.T, devices []Device, report func(device string, err error), shared bool) *player {
 	t.Helper()
 	code, ops := playerCode()
 	spec := code.spec()
 	spec.Memory = playerRAM
+	spec.CPUs = 2 // the second waits to be woken, mostly for ever
 	spec.Devices = devices
 	spec.Report = report
+	spec.SharedMemory = shared
 	vm := newVM(t, spec)
 	var jumps []byte
 	for _, at := range ops {
