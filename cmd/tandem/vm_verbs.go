@@ -206,18 +206,11 @@ func newVMNetStatsCommand() *cobra.Command {
 			"Where another serves the queues (vhost, vhost-user) the tap counts: ip -s link.",
 		Args: theOne("VM"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			registry, err := vmRegistry()
-			if err != nil {
-				return err
-			}
 			nics := []machine.NICInfo{}
-			if err := registry.Call(cmd.Context(), args[0], http.MethodGet, "/nics", nil, &nics); err != nil {
+			t, err := askVM(cmd, args[0], "/nics", &nics, asJSON)
+			if t == nil || err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), nics)
-			}
-			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 			fmt.Fprintln(t, "CARD\tPATH\tMAC\tPAIR\tDIRECTION\tFRAMES\tBYTES\tDROPPED\tLIMIT")
 			for _, n := range nics {
 				for pair := range n.Transmit {
@@ -265,18 +258,11 @@ func newVMDiskStatsCommand() *cobra.Command {
 		Short: "What the disks of a VM were asked for",
 		Args:  theOne("VM"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			registry, err := vmRegistry()
-			if err != nil {
-				return err
-			}
 			disks := []machine.DiskInfo{}
-			if err := registry.Call(cmd.Context(), args[0], http.MethodGet, "/disks", nil, &disks); err != nil {
+			t, err := askVM(cmd, args[0], "/disks", &disks, asJSON)
+			if t == nil || err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), disks)
-			}
-			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 			fmt.Fprintln(t, "DISK\tSOURCE\tREADS\tREAD BYTES\tWRITES\tWRITTEN BYTES\tFLUSHES\tLIMIT")
 			for _, d := range disks {
 				fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", d.Name, d.Source, d.Reads, d.ReadBytes, d.Writes, d.WrittenBytes, d.Flushes, limitText(d.Limits))
@@ -317,6 +303,21 @@ func newVMDiskSetCommand() *cobra.Command {
 	f.register(cmd, "requests")
 	cmd.Flags().StringVar(&disk, "disk", disk, "`NAME` of the disk")
 	return cmd
+}
+
+// askVM gets what a VM tells under a path, into a list. It prints that if JSON is wanted, and else gives a table to fill.
+func askVM(cmd *cobra.Command, name, path string, list any, asJSON bool) (*tabwriter.Writer, error) {
+	registry, err := vmRegistry()
+	if err != nil {
+		return nil, err
+	}
+	if err := registry.Call(cmd.Context(), name, http.MethodGet, path, nil, list); err != nil {
+		return nil, err
+	}
+	if asJSON {
+		return nil, printJSON(cmd.OutOrStdout(), list)
+	}
+	return tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0), nil
 }
 
 // theOne checks that one thing is named.

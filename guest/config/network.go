@@ -1,15 +1,12 @@
 package config
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 )
 
 // NetworkPath is where the guest's init finds its Network. It is a file of its own, as addresses are known only when
@@ -69,40 +66,23 @@ func (n *Network) Validate() error {
 
 // ReadNetwork reads and checks the Network in a file. Without the file there is nothing to set up.
 func ReadNetwork(path string) (*Network, error) {
-	f, err := os.Open(path)
+	n, err := readFile(path, ParseNetwork)
 	if errors.Is(err, fs.ErrNotExist) {
 		return new(Network), nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("config: read %s: %w", path, err)
-	}
-	n, err := ParseNetwork(text)
-	if err != nil {
-		return nil, fmt.Errorf("config: %s: %w", path, err)
-	}
-	return n, nil
+	return n, err
 }
 
 // ParseNetwork reads and checks a document.
 func ParseNetwork(text []byte) (*Network, error) {
-	if len(text) > MaxSize {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d are read", ErrInvalid, len(text), MaxSize)
-	}
-	if err := checkKeys(text); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
 	n := new(Network)
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(n); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	if err := decode(text, n); err != nil {
+		return nil, err
 	}
-	return n, n.Validate()
+	if err := n.Validate(); err != nil {
+		return nil, err
+	}
+	return n, nil
 }
 
 // Encode checks n and writes it as a document that ParseNetwork reads back.

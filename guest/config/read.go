@@ -14,7 +14,10 @@ import (
 var ErrInvalid = errors.New("invalid config")
 
 // Read reads and checks the Config in a file. A missing file is an error that is fs.ErrNotExist.
-func Read(path string) (*Config, error) {
+func Read(path string) (*Config, error) { return readFile(path, Parse) }
+
+// readFile reads a document.
+func readFile[T any](path string, parse func([]byte) (*T, error)) (*T, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -24,31 +27,39 @@ func Read(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: read %s: %w", path, err)
 	}
-	c, err := Parse(text)
+	v, err := parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("config: %s: %w", path, err)
 	}
-	return c, nil
+	return v, nil
 }
 
 // Parse reads and checks a document.
 func Parse(text []byte) (*Config, error) {
-	if len(text) > MaxSize {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d are read", ErrInvalid, len(text), MaxSize)
-	}
-	if err := checkKeys(text); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	var c Config
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	c := new(Config)
+	if err := decode(text, c); err != nil {
+		return nil, err
 	}
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return &c, nil
+	return c, nil
+}
+
+// decode reads a document whose keys are all known, and given once.
+func decode(text []byte, v any) error {
+	if len(text) > MaxSize {
+		return fmt.Errorf("%w: %d bytes, at most %d are read", ErrInvalid, len(text), MaxSize)
+	}
+	if err := checkKeys(text); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
 }
 
 // Encode checks c and writes it as a document that Parse reads back.

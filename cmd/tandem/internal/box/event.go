@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"tandem/internal/lock"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -61,7 +63,7 @@ func (h *Home) putEvent(e Event) error {
 		return err
 	}
 	path := filepath.Join(h.Run, eventsFile)
-	unlock, err := lockFile(path + ".lock")
+	unlock, err := lock.File(path + ".lock")
 	if err != nil {
 		return err
 	}

@@ -1,15 +1,13 @@
 package box
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"tandem/container"
 	"tandem/container/image"
+	"tandem/internal/lock"
 )
 
 // RunVariable names the folder of what does not outlive the machine's run, in the place of the default one.
@@ -67,23 +65,5 @@ func (h *Home) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(h.Run, 0o711); err != nil {
 		return nil, err
 	}
-	return lockFile(filepath.Join(h.Run, "lock"))
-}
-
-// lockFile waits until nobody else has the lock. It ends with its holder, however that ends.
-func lockFile(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			f.Close()
-			return nil, fmt.Errorf("box: lock %s: %w", path, err)
-		}
-	}
+	return lock.File(filepath.Join(h.Run, "lock"))
 }

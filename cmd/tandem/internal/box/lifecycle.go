@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"tandem/internal/lock"
 	"tandem/internal/process"
 )
 
@@ -20,7 +21,7 @@ func (r *Record) Hold() error {
 // Begin starts a box that has ended, or was never started, with a keeper of its own. One that runs is left alone. With
 // hold, what it writes is held back for the first to attach to it.
 func (r *Record) Begin(ctx context.Context, hold bool) error {
-	unlock, err := lockFile(r.file("begin.lock"))
+	unlock, err := lock.File(r.file("begin.lock"))
 	if err != nil {
 		return fmt.Errorf("%w: %s", ErrNotFound, r.Name)
 	}

@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tandem/container/image"
+	"tandem/internal/lock"
 	"tandem/internal/process"
 	"tandem/network"
 )
@@ -107,7 +108,7 @@ func (r *Record) change(f func(now *Record)) error {
 }
 
 func (r *Record) lockRecord() (unlock func(), err error) {
-	return lockFile(r.file(recordFile + ".lock"))
+	return lock.File(r.file(recordFile + ".lock"))
 }
 
 // write replaces the file in one step: a reader finds the old one or the new one.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/container"
+	"tandem/internal/lock"
 	"tandem/internal/plan"
 )
 
@@ -43,7 +44,7 @@ func (r *Record) OpenRoot(ctx context.Context) (root *os.File, done func(), err 
 // lockLayer keeps two from mounting the same upper layer, of which overlayfs says that anything may come. Who runs holds it
 // while he starts, and is seen to run from then on.
 func (r *Record) lockLayer() (unlock func(), err error) {
-	return lockFile(r.file("layer.lock"))
+	return lock.File(r.file("layer.lock"))
 }
 
 func (r *Record) layerRoot(ctx context.Context) (*os.File, error) {

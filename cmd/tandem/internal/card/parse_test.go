@@ -28,7 +28,8 @@ func TestParse(t *testing.T) {
 		{"tap=tap0,datapath=vhost", Card{Tap: "tap0", Path: Vhost}, "tap tap0"},
 		{
 			"tap=tap0,queues=4,mtu=9000,mac=52-54-00-AB-CD-EF",
-			Card{Tap: "tap0", Path: Eventfd, Queues: 4, MTU: 9000, MAC: "52:54:00:ab:cd:ef"}, "tap tap0",
+			Card{Tap: "tap0", Path: Eventfd, Queues: 4, MTU: 9000, MAC: "52:54:00:ab:cd:ef"},
+			"tap tap0",
 		},
 		{
 			"tap=tap0,address=192.0.2.2/24,address=2001:db8::2/64,gateway=192.0.2.1,gateway=2001:db8::1",
@@ -36,12 +37,14 @@ func TestParse(t *testing.T) {
 				Tap: "tap0", Path: Eventfd,
 				Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24"), netip.MustParsePrefix("2001:db8::2/64")},
 				Gateways:  []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
-			}, "tap tap0",
+			},
+			"tap tap0",
 		},
 		{"datapath=vhost-user:/s.sock", Card{Path: VhostUser, Socket: "/s.sock"}, "/s.sock"},
 		{
 			"bridge,datapath=vhost-user:s.sock",
-			Card{Bridge: network.DefaultBridge, Path: VhostUser, Socket: filepath.Join(here, "s.sock")}, "bridge " + network.DefaultBridge,
+			Card{Bridge: network.DefaultBridge, Path: VhostUser, Socket: filepath.Join(here, "s.sock")},
+			"bridge " + network.DefaultBridge,
 		},
 	} {
 		got, wanted, err := Parse(test.text)

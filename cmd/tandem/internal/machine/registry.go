@@ -30,8 +30,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"tandem/internal/lock"
 	"tandem/internal/process"
 )
 
@@ -135,19 +134,7 @@ func (e *Entry) Close() error {
 }
 
 func (r Registry) lock() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(r.Folder, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
-		}
-	}
+	return lock.File(filepath.Join(r.Folder, ".lock"))
 }
 
 func (r Registry) read(name string) (*Record, error) {
