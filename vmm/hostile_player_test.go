@@ -51,8 +51,9 @@ const (
 	playerMemory = 0x200000 // for rings and buffers
 	stepSize     = 16
 
-	// playerPatience is how often a condition is looked at: some seconds.
-	playerPatience = 1 << 20
+	// playerPatience is how often a condition is looked at. Each look is an exit, which takes some microseconds
+	// anywhere, and lets others run where there is one processor: seconds in all.
+	playerPatience = 1 << 19
 )
 
 // playerCode is the guest, and where in it each op is. ESI points to the step; EAX, EBX, ECX, EDX are its fields.
@@ -71,7 +72,7 @@ func playerCode() (code *asm, ops [numOps]uint32) {
 	until := func(load ...byte) {
 		g.emit(0xBF).imm(playerPatience) // mov edi, patience
 		again := g.Len()
-		g.emit(load...)
+		g.emit(0xE4, layout.POST).emit(load...)        // in al, POST
 		g.emit(0x89, 0xC5, 0x21, 0xD5, 0x39, 0xCD)     // mov ebp, eax; and ebp, edx; cmp ebp, ecx
 		far(store, 0x0F, 0x84)                         // je store
 		g.emit(0x4F).jnz(again)                        // dec edi
