@@ -93,16 +93,16 @@ func (l *agentListener) Close() error {
 }
 
 // plugVsock plugs in the socket device that the user asked for, or that the agent needs.
-func (g *guestRun) plugVsock(spec *vmm.Spec, agent *agentListener, report func(device string, err error)) {
-	if g.Vsock == nil && !g.AgentVsock {
+func (r *recipe) plugVsock(spec *vmm.Spec, agent *agentListener, report func(device string, err error)) {
+	if r.Vsock == nil && !r.AgentVsock {
 		return
 	}
 	want := vsockSpec{CID: vsock.MinGuestCID}
-	if g.Vsock != nil {
-		want = *g.Vsock
+	if r.Vsock != nil {
+		want = *r.Vsock
 	}
-	d := want.device(g.Transport, report)
-	if open := d.Open; g.AgentVsock {
+	d := want.device(r.Transport, report)
+	if open := d.Open; r.AgentVsock {
 		d.Open = func() (virtio.Device, error) {
 			device, err := open()
 			if err == nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tandem/guest/config"
+	"tandem/internal/plan"
 	"tandem/internal/process"
 	"tandem/network"
 	"tandem/network/dhcp"
@@ -124,11 +125,11 @@ func (c *Card) tap() network.Tap {
 	return network.Tap{UID: os.Geteuid(), GID: os.Getegid(), Queues: c.pairs(), VNetHdr: true}
 }
 
-// attach makes a tap on the bridge, with an address.
-func (l *Live) attach(ctx context.Context) error {
+// network is what the card on a bridge asks of package network.
+func (l *Live) network() (network.Spec, error) {
 	id, err := leaseID(l.opt.Machine, l.Name)
 	if err != nil {
-		return err
+		return network.Spec{}, err
 	}
 	tap := l.Card.tap()
 	spec := network.Spec{
@@ -137,6 +138,37 @@ func (l *Live) attach(ctx context.Context) error {
 	}
 	if l.Card.MAC != "" {
 		spec.MAC = l.mac
+	}
+	return spec, nil
+}
+
+// Explain gives the steps that Plug would take on the host, and the device. Nothing is done.
+func Explain(ctx context.Context, number int, c Card, opt Options, transport vmm.Transport) ([]plan.Phase, vmm.Device, error) {
+	l := &Live{Name: fmt.Sprintf("net%d", number), Card: c, opt: opt}
+	d := l.Device(transport)
+	if c.Bridge == "" {
+		return nil, d, nil
+	}
+	var err error
+	if l.mac, err = c.address(); err != nil {
+		return nil, d, err
+	}
+	spec, err := l.network()
+	if err != nil {
+		return nil, d, err
+	}
+	setup, err := network.Prepare(ctx, spec)
+	if err != nil {
+		return nil, d, err
+	}
+	return setup.Phases(), d, nil
+}
+
+// attach makes a tap on the bridge, with an address.
+func (l *Live) attach(ctx context.Context) error {
+	spec, err := l.network()
+	if err != nil {
+		return err
 	}
 	if l.attachment, err = network.Attach(ctx, spec); err != nil {
 		return err
