@@ -41,8 +41,9 @@ func TestVMRunPorts(t *testing.T) {
 		seq 20000 > $(port out)
 		exec 3<> $(port talk)
 		echo ready
-		read line <&3; echo "you said $line" >&3
-		read line <&3; echo "heard $line"`)
+		hear() { until read line <&3; do sleep 0.1; done; } # it is the end of the file while there is no client
+		hear; echo "you said $line" >&3
+		hear; echo "heard $line"`)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

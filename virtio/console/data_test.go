@@ -30,6 +30,9 @@ func TestSingle(t *testing.T) {
 	if agreed&(1<<FeatureMultiport) != 0 {
 		t.Error("a single console has ports")
 	}
+	if !g.WaitConfig(virtiotest.Patience) {
+		t.Error("the driver is not told to look at the size")
+	}
 	if c, r := g.Config16(configCols), g.Config16(configRows); c != 80 || r != 24 {
 		t.Errorf("size %d x %d, want 80 x 24", c, r)
 	}

@@ -112,6 +112,13 @@ func (d *Device) Activate(a *virtio.Activation) error {
 		// A driver that knows of no ports has one, which is open.
 		p.activate(!multiport && i == 0)
 	}
+	d.mu.Lock()
+	told := d.size != size{}
+	d.mu.Unlock()
+	if told && !multiport && a.Has(FeatureSize) {
+		// Linux looks at the size when it is told that something has changed, and not before.
+		a.UpdateConfig(func() {})
+	}
 	return nil
 }
 
