@@ -38,6 +38,7 @@ var (
 	APT               = requirement("apt", checkProgram("apt-get"))
 	QEMU              = requirement("qemu", checkProgram("qemu-system-x86_64"))
 	QEMUStorageDaemon = requirement("qemu-storage-daemon", checkProgram("qemu-storage-daemon"))
+	DPDK              = requirement("dpdk", checkProgram("dpdk-testpmd"))
 	Virtiofsd         = requirement("virtiofsd", checkVirtiofsd)
 	Busybox           = requirement("busybox", checkBusybox)
 	GoToolchain       = requirement("go", checkProgram("go"))
