@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -56,38 +54,14 @@ func benchInit(ctx context.Context, o options, dir string) ([]table, error) {
 	}}, nil
 }
 
-// benchInitInLab runs this very program in the lab and takes over what it measured.
+// benchInitInLab is benchInit where KVM cannot run Linux.
 func benchInitInLab(ctx context.Context, o options, dir string) ([]table, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	tandem, err := filepath.Abs(o.tandem)
-	if err != nil {
-		return nil, err
-	}
-	args := []string{
-		"lab", "exec", "--", self, "-only", "init", "-json",
-		"-tandem", tandem, "-boots", fmt.Sprint(o.boots), "-memory", fmt.Sprint(o.memory),
-	}
 	// The lab has no network to fetch and build it with. If it is not to be had here, the lab says so.
+	var more []string
 	if gokvm, err := findGokvm(o, dir); err == nil {
-		args = append(args, "-gokvm", gokvm)
+		more = []string{"-gokvm", gokvm}
 	}
-	cmd := exec.CommandContext(ctx, tandem, args...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("in the lab: %w", err)
-	}
-	var tables []table
-	if err := json.Unmarshal(out, &tables); err != nil {
-		return nil, fmt.Errorf("in the lab: %w: %q", err, tail(string(out)))
-	}
-	for i := range tables {
-		tables[i].Title += " (in the lab)"
-	}
-	return tables, nil
+	return inLab(ctx, o, "init", more...)
 }
 
 // writeInitrd makes an initramfs that prints initMark as soon as user space runs.

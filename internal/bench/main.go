@@ -4,6 +4,8 @@
 //	init    from the monitor's start to the guest's init, Linux with the same kernel and initrd, where KVM runs Linux:
 //	        on this host or in the lab
 //	exit    what a PIO exit costs in Go and in C
+//	network the network card alone; and with Linux behind it, on each data path, beside QEMU's
+//	blk     the disk, with Linux behind it, beside QEMU's
 //	containers
 //	        time and memory of tandem-oci, beside crun and runc
 //
@@ -31,6 +33,7 @@ type options struct {
 	memory int
 	only   string
 	json   bool
+	serve  bool
 }
 
 func main() {
@@ -38,14 +41,19 @@ func main() {
 	flag.StringVar(&o.tandem, "tandem", "bin/tandem", "the tandem to measure")
 	flag.StringVar(&o.gokvm, "gokvm", "", "the gokvm to compare it with; built if none is given")
 	flag.IntVar(&o.runs, "n", 20, "counted runs to the first instruction")
-	flag.IntVar(&o.boots, "boots", 5, "counted runs to init")
+	flag.IntVar(&o.boots, "boots", 5, "counted runs to init, and readings of each guest under load")
 	flag.IntVar(&o.memory, "memory", 256, "the guest's memory in MiB")
-	flag.StringVar(&o.only, "only", "start,init,exit,containers", "what to measure")
+	flag.StringVar(&o.only, "only", "start,init,exit,network,blk,containers", "what to measure")
 	flag.BoolVar(&o.json, "json", false, "print JSON")
+	flag.BoolVar(&o.serve, "serve-load", false, "be the guest's half of the network's and the disk's load")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	do := run
+	if o.serve {
+		do = func(context.Context, options) error { return serveLoad() }
+	}
+	if err := do(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -59,12 +67,14 @@ var benches = []struct {
 	{"start", benchStart},
 	{"init", benchInit},
 	{"exit", benchExit},
+	{"network", benchNetwork},
+	{"blk", benchBlk},
 	{"containers", benchContainers},
 }
 
 func run(ctx context.Context, o options) error {
 	if flag.NArg() > 0 || o.runs < 1 || o.boots < 1 || o.memory < 16 {
-		return errors.New("usage: bench [-n RUNS] [-boots RUNS] [-memory MIB] [-only start,init,exit,containers] [-json]")
+		return errors.New("usage: bench [-n RUNS] [-boots RUNS] [-memory MIB] [-only start,init,exit,network,blk,containers] [-json]")
 	}
 	dir, err := os.MkdirTemp("", "tandem-bench-")
 	if err != nil {

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"tandem/boot/initramfs"
+	"tandem/boot/store"
+	"tandem/network/netns"
+)
+
+// vessel is one monitor with a guest that stays, for load to be put on.
+type vessel struct {
+	name string
+	path string
+	// args are those of its devices.
+	args func(v *vessel) []string
+	// rival is the name of whom it is held against: its figure is divided by this one's.
+	rival string
+
+	number int
+	peer   peer
+	cmd    *exec.Cmd
+	lines  *os.File // of its console
+}
+
+func (v *vessel) tap() string { return fmt.Sprint("bench", v.number) }
+
+// fleet is all of them, in a network namespace of its own. They are booted once, and then measured in turn.
+type fleet struct {
+	ns      *netns.NS
+	vessels []*vessel
+	kernel  *store.Kernel
+	initrd  string
+	memory  int
+}
+
+// fleetInit is the guests' pid 1.
+const fleetInit = `#!/bin/sh
+export PATH=/bin
+busybox mount -t devtmpfs dev /dev
+busybox mount -t sysfs sys /sys
+busybox mount -t proc proc /proc
+for m in MODULES; do busybox insmod $m; done
+n=$(busybox sed -n 's/.*bench=\([0-9]*\).*/\1/p' /proc/cmdline)
+busybox ip link set lo up
+busybox ip addr add 10.99.$n.2/24 dev eth0
+busybox ip link set eth0 up
+exec /load -serve-load
+`
+
+func newFleet(ctx context.Context, o options, dir string) (*fleet, error) {
+	kernels, err := store.Open("")
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := kernels.Get("")
+	if err != nil {
+		return nil, err
+	}
+	f := &fleet{kernel: &kernel, memory: o.memory, initrd: filepath.Join(dir, "fleet.cpio")}
+	if err := f.writeInitrd(ctx, dir); err != nil {
+		return nil, err
+	}
+	if f.ns, err = netns.New(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// writeInitrd puts this program into the guest: it has to be static.
+func (f *fleet) writeInitrd(ctx context.Context, dir string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	load, err := os.ReadFile(self)
+	if err != nil {
+		return err
+	}
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return fmt.Errorf("%w (Debian's busybox-static)", err)
+	}
+	base, err := initramfs.Base{
+		Init: busybox, ModulesDir: f.kernel.Modules, Cache: dir,
+		Sets: []initramfs.Set{initramfs.GuestBoot, initramfs.GuestDevices},
+	}.Build(ctx)
+	if err != nil {
+		return err
+	}
+	modules, err := base.Load("virtio_pci", "virtio_net", "virtio_blk")
+	if err != nil {
+		return err
+	}
+	script := strings.Replace(fleetInit, "MODULES", strings.Join(modules, " "), 1)
+	overlay, err := initramfs.Overlay([]byte("{}"),
+		initramfs.File{Name: "/init", Mode: 0o755, Data: []byte(script)}, initramfs.File{Name: "/load", Mode: 0o755, Data: load})
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(base.Path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(f.initrd, append(b, overlay...), 0o600)
+}
+
+// add boots one more guest. If it fails, it is not of the fleet.
+func (f *fleet) add(ctx context.Context, v *vessel) (err error) {
+	v.number = len(f.vessels) + 1
+	if err := f.makeTap(v.tap(), fmt.Sprintf("10.99.%d.1/24", v.number)); err != nil {
+		return err
+	}
+	v.peer = peer{ns: f.ns, address: fmt.Sprintf("10.99.%d.2", v.number)}
+	v.cmd = exec.CommandContext(ctx, v.path, append(f.guestArgs(v), v.args(v)...)...)
+	v.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	v.cmd.Cancel = func() error { return syscall.Kill(-v.cmd.Process.Pid, syscall.SIGKILL) }
+	said := new(strings.Builder)
+	v.cmd.Stderr = said
+	lines, theirs, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	v.cmd.Stdout = theirs
+	// A pipe that stays open: a monitor may take the end of its input for the end of the console.
+	if _, err := v.cmd.StdinPipe(); err != nil {
+		return err
+	}
+	err = f.ns.Do(v.cmd.Start)
+	theirs.Close()
+	v.lines = lines
+	if err != nil {
+		return errors.Join(err, lines.Close())
+	}
+	if err := lines.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+		return err
+	}
+	seen, err := readUntil(lines, loadReady)
+	if err != nil {
+		v.end()
+		return fmt.Errorf("%s: %w before its guest was ready; it printed %q and %q", v.name, err, tail(seen), tail(said.String()))
+	}
+	f.vessels = append(f.vessels, v)
+	return nil
+}
+
+// guestArgs are what each monitor is given of the guest.
+func (f *fleet) guestArgs(v *vessel) []string {
+	g := guest{
+		kernel: f.kernel.Image, initrd: f.initrd, memory: f.memory,
+		cmdline: "console=ttyS0 quiet panic=-1 bench=" + strconv.Itoa(v.number),
+	}
+	if strings.HasPrefix(v.name, "QEMU") {
+		args := qemuArgs(g)
+		args[1] += ",pcie=on"
+		return args
+	}
+	return tandemArgs(g)
+}
+
+func (f *fleet) makeTap(name, address string) error {
+	return f.ns.Do(func() error {
+		tap := &netlink.Tuntap{
+			LinkAttrs: netlink.LinkAttrs{Name: name}, Mode: netlink.TUNTAP_MODE_TAP, Queues: 1,
+			Flags: netlink.TUNTAP_NO_PI | netlink.TUNTAP_VNET_HDR,
+		}
+		if err := netlink.LinkAdd(tap); err != nil {
+			return fmt.Errorf("make tap %s: %w", name, err)
+		}
+		for _, file := range tap.Fds {
+			file.Close()
+		}
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		addr, err := netlink.ParseAddr(address)
+		if err != nil {
+			return err
+		}
+		return errors.Join(netlink.AddrAdd(link, addr), netlink.LinkSetUp(link))
+	})
+}
+
+func (v *vessel) end() {
+	_ = v.cmd.Cancel()
+	_ = v.cmd.Wait()
+	v.lines.Close()
+}
+
+func (f *fleet) close() {
+	for _, v := range f.vessels {
+		v.end()
+	}
+	f.ns.Close()
+}
+
+// measure takes readings of all guests in turn, after one turn that is not counted.
+func (f *fleet) measure(title, aim, unit string, turns int, read func(peer) (float64, error)) table {
+	t := table{Title: title, Aim: aim}
+	readings, failed := make([][]float64, len(f.vessels)), make([]error, len(f.vessels))
+	for turn := -1; turn < turns; turn++ {
+		progress("%s: turn %d of %d", title, max(turn+1, 0), turns)
+		for i, v := range f.vessels {
+			if failed[i] != nil {
+				continue
+			}
+			value, err := read(v.peer)
+			if err != nil {
+				failed[i] = err
+			} else if turn >= 0 {
+				readings[i] = append(readings[i], value)
+			}
+		}
+	}
+	progress("")
+	for i, v := range f.vessels {
+		row := summary{Name: v.name, Unit: unit, Runs: len(readings[i])}
+		if failed[i] != nil {
+			row.Error = failed[i].Error()
+		}
+		if row.Runs > 0 {
+			row.Min, row.Median, row.Max = spread(readings[i])
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	for i, v := range f.vessels {
+		for _, own := range t.Rows {
+			if own.Name == v.rival && t.Rows[i].Median > 0 {
+				t.Rows[i].Ratio = own.Median / t.Rows[i].Median
+			}
+		}
+	}
+	return t
+}

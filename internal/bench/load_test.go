@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"tandem/internal/testenv"
+	"tandem/network/netns"
+)
+
+// TestLoad has both halves of the load in one process, over lo: each kind of it moves something.
+func TestLoad(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.NetNS)
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	var l *net.TCPListener
+	var packets *net.UDPConn
+	err = ns.Do(func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err == nil {
+			err = netlink.LinkSetUp(lo)
+		}
+		if err == nil {
+			l, packets, err = listenLoad()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- serveAll(l, packets) }()
+	p := peer{ns: ns, address: "127.0.0.1"}
+	for name, read := range map[string]func(peer) (float64, error){
+		"to the guest": peer.toGuest, "from it": peer.fromGuest, "round trip": peer.roundTrip,
+		"packets to it": peer.packetsToGuest, "packets from it": peer.packetsFromGuest,
+	} {
+		if value, err := read(p); err != nil || value <= 0 {
+			t.Errorf("%s: %v, %v", name, value, err)
+		}
+	}
+	l.Close()
+	packets.Close()
+	if err := <-done; !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+func TestFleetRatios(t *testing.T) {
+	f := &fleet{vessels: []*vessel{{name: "tandem a", peer: peer{address: "4"}}, {name: "QEMU", rival: "tandem a", peer: peer{address: "2"}}, {name: "QEMU b", rival: "nobody", peer: peer{address: "0"}}}}
+	table := f.measure("title", "aim", "MB/s", 3, func(p peer) (float64, error) {
+		if p.address == "0" {
+			return 0, errors.New("is away")
+		}
+		return float64(p.address[0] - '0'), nil
+	})
+	if r := table.Rows[1]; r.Ratio != 2 || r.Median != 2 || r.Runs != 3 || table.Rows[0].Ratio != 0 {
+		t.Errorf("rows %+v, want the second to have the ratio 2", table.Rows)
+	}
+	if r := table.Rows[2]; r.Error != "is away" || r.Runs != 0 || r.Ratio != 0 {
+		t.Errorf("a guest that fails: %+v", r)
+	}
+}
