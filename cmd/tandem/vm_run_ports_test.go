@@ -5,11 +5,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/containerd/console"
+
+	"tandem/internal/testenv"
 )
 
 func TestParsePort(t *testing.T) {
@@ -114,5 +117,27 @@ func TestVMRunVirtioConsole(t *testing.T) {
 	typeKeys(t, terminal, "exit\r")
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("after exit: %v", err)
+	}
+}
+
+// TestVMRunDeviceFlags refuses what cannot be, before anything is fetched or made.
+func TestVMRunDeviceFlags(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--port", "name=a,file=/f", "--port", "name=a,socket=/s"}, "another port has that name"},
+		{[]string{"--port", "name=a"}, "--port"},
+		{[]string{"--console-device", "virtio", "--", "true"}, "--console-device"},
+		{[]string{"--console-device", "virtio", "--console", "none"}, "--console-device"},
+		{[]string{"--balloon", "much"}, "--balloon"},
+		{[]string{"--balloon", "512M"}, "the guest's memory is 512M"},
+		{[]string{"--balloon", "1000"}, "multiple of 4096"},
+		{[]string{"--balloon", "0", "--hugepages", "2M"}, "huge pages"},
+	} {
+		got := finish(t, exec.Command(testenv.Tandem(t), append([]string{"explain", "vm", "run"}, c.args...)...))
+		if got.status == 0 || !strings.Contains(got.stderr, c.want) {
+			t.Errorf("explain vm run %q: %+v, want %q", c.args, got, c.want)
+		}
 	}
 }
