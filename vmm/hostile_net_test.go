@@ -297,7 +297,7 @@ var netAttacks = []struct {
 }
 
 // netPaths are the data paths that a card is attacked on.
-var netPaths = []string{"eventfd", "exit"}
+var netPaths = []string{"eventfd", "exit", "vhost-user"}
 
 // TestHostileNetDriver plays a driver that breaks every rule, over both transports and several data paths. After
 // each attack the entropy device beside the card answers, and the card itself works after a reset.

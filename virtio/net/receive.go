@@ -317,10 +317,14 @@ func (r *receiver) pause(wait time.Duration) error {
 
 // sleep waits for a kick, a timer or stop.
 func (r *receiver) sleep() error {
-	if _, err := r.queue.Kick.Wait(); err != nil && !r.dead() {
-		return err
+	_, err := r.queue.Kick.Wait()
+	switch {
+	case err == nil, r.dead():
+		return nil
+	case errors.Is(err, os.ErrClosed):
+		return errCut // no more kicks: a vhost-user back-end is about to stop the queue
 	}
-	return nil
+	return err
 }
 
 // read waits for a frame and reads it, into the hand and the spill. It is false when it was woken before one came.
