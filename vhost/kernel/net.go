@@ -200,6 +200,22 @@ func (n *Net) StartQueue(i int, q virtio.Queue) error {
 	return n.start(i, q)
 }
 
+// QueueAt tells which queue has its available ring at an address of this process: so is a ring known to whoever watches
+// the kernel serve it.
+func (n *Net) QueueAt(avail uint64) (queue uint16, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.life == nil {
+		return 0, false
+	}
+	for i, r := range n.life.rings {
+		if r != nil && r.avail == avail {
+			return uint16(i), true
+		}
+	}
+	return 0, false
+}
+
 // SetMemory has the rings go on in other memory: slots were added or removed.
 func (n *Net) SetMemory(mem *memory.Space) error {
 	n.mu.Lock()

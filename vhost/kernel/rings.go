@@ -19,7 +19,8 @@ var ErrFailed = errors.New("the kernel gave a ring up")
 // ring is a queue that the kernel serves.
 type ring struct {
 	dev   *Device
-	index int // in its device
+	index int    // in its device
+	avail uint64 // where the kernel was told that the available ring is
 	call  *vhost.Call
 }
 
@@ -47,6 +48,7 @@ func startRing(dev *Device, index int, q virtio.Queue, mem *memory.Space, failed
 		}
 		*a.to = vhost.Address(b)
 	}
+	r.avail = addr.Avail
 	for _, step := range []func() error{
 		func() error { return dev.SetVringNum(index, cfg.Size) },
 		func() error { return dev.SetVringBase(index, cfg.Start) },

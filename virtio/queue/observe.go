@@ -11,6 +11,7 @@ const (
 	FrameSent                  // a network card wrote one to it
 	UsedPublished              // the driver can see the chain in the used ring
 	CallSent                   // an interrupt was raised
+	WorkerWoken                // who serves the queue was woken, for a kick or for a frame, where no more can be seen
 )
 
 func (s Stage) String() string {
@@ -27,6 +28,8 @@ func (s Stage) String() string {
 		return "used published"
 	case CallSent:
 		return "call sent"
+	case WorkerWoken:
+		return "worker woken"
 	}
 	return "unknown"
 }
@@ -35,7 +38,7 @@ func (s Stage) String() string {
 type Event struct {
 	Stage Stage
 	Queue uint16
-	// Head is the chain's first descriptor. Not set for KickSeen and CallSent,
+	// Head is the chain's first descriptor. Not set for KickSeen, CallSent and WorkerWoken,
 	// which are for no chain in particular.
 	Head uint16
 	// Index is the chain's place: its available index for ChainPopped, its used
