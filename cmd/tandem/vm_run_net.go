@@ -78,7 +78,8 @@ func (g *guestRun) plugCards(ctx context.Context, spec *vmm.Spec) (unplug func()
 	}
 	opt := card.Options{
 		Machine: g.Name, State: filepath.Join(home.Run, networkFolder), Ports: g.Publish, Self: self, Report: report,
-		Note: func(text string) { fmt.Fprintln(g.stderr, "tandem: warning:", text) },
+		Trace: spec.Trace,
+		Note:  func(text string) { fmt.Fprintln(g.stderr, "tandem: warning:", text) },
 	}
 	for i, c := range g.Cards {
 		live, err := card.Plug(ctx, i, c, opt)

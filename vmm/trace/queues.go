@@ -38,6 +38,31 @@ func (t *Tracer) Queues(name string) queue.Observer {
 	return d.recorder
 }
 
+// Stamps gives who is told of steps that others took for a device, the kernel say, and when; nil if they are not traced.
+// whole tells whether the stamp has the head and the index that its stage has. It may be called from any number of
+// goroutines.
+func (t *Tracer) Stamps(name string) func(s stamp.Stamp, whole bool) {
+	if !t.has(Virtio) {
+		return nil
+	}
+	d := &device{t: t, name: name, counts: t.counter("virtio")}
+	return func(s stamp.Stamp, whole bool) {
+		d.write(&s, whole)
+	}
+}
+
+// Unseen notes a step of a device that cannot be traced on this host, and why.
+func (t *Tracer) Unseen(device, step string, why error) {
+	if !t.has(Virtio) {
+		return
+	}
+	t.reports.add(device+" not to be seen: "+step, 0)
+	t.write(time.Now(), record{
+		Kind: "virtio", Object: device, Name: "unseen", Detail: step, Error: why.Error(),
+		text: fmt.Sprintf("%s: not to be seen: %s: %v", device, step, why),
+	})
+}
+
 // follow writes what is stamped, until the tracer's end.
 func (d *device) follow() {
 	var cursor stamp.Cursor // flush has the real one: this one only tells when to call it
@@ -67,7 +92,7 @@ func (d *device) flush() {
 	var lost uint64
 	d.list, lost = d.recorder.Read(d.list[:0], &d.cursor)
 	for i := range d.list {
-		d.write(&d.list[i])
+		d.write(&d.list[i], true)
 	}
 	if lost > 0 {
 		d.t.write(time.Now(), record{
@@ -77,17 +102,21 @@ func (d *device) flush() {
 	}
 }
 
-func (d *device) write(s *stamp.Stamp) {
+func (d *device) write(s *stamp.Stamp, whole bool) {
 	d.counts.add(d.name+" "+s.Stage.String(), 0)
 	if d.t.format == None {
 		return
 	}
 	object := fmt.Sprintf("%s queue %d", d.name, s.Queue)
 	detail := fmt.Sprintf("head %d index %d length %d", s.Head, s.Index, s.Length)
-	switch s.Stage {
-	case queue.KickSeen:
+	switch {
+	case s.Stage == queue.WorkerWoken:
+		detail = "for a kick or a frame"
+	case !whole:
+		detail = fmt.Sprintf("length %d", s.Length)
+	case s.Stage == queue.KickSeen:
 		detail = fmt.Sprintf("index %d, %d waiting", s.Index, s.Length)
-	case queue.CallSent:
+	case s.Stage == queue.CallSent:
 		detail = fmt.Sprintf("index %d", s.Index)
 	}
 	d.t.write(stamp.At(s.Time), record{

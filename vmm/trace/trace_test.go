@@ -13,6 +13,7 @@ import (
 
 	"tandem/kvm"
 	"tandem/virtio/queue"
+	"tandem/virtio/stamp"
 	"tandem/vmm/bus"
 )
 
@@ -49,9 +50,11 @@ func TestParseSet(t *testing.T) {
 func TestOff(t *testing.T) {
 	var none *Tracer
 	for _, tracer := range []*Tracer{none, New(io.Discard, 0, Text)} {
-		if tracer.KVM() != nil || tracer.CPU(0) != nil || tracer.Bus("pio") != nil || tracer.Queues("disk0") != nil {
+		if tracer.KVM() != nil || tracer.CPU(0) != nil || tracer.Bus("pio") != nil || tracer.Queues("disk0") != nil ||
+			tracer.Stamps("net0") != nil {
 			t.Error("a kind that is off has a recorder")
 		}
+		tracer.Unseen("net0", "call sent", errors.New("no"))
 		tracer.Report("disk0", errors.New("broken"))
 		if len(tracer.Table()) != 0 {
 			t.Errorf("table = %v", tracer.Table())
@@ -82,6 +85,12 @@ func makeEvents(tracer *Tracer) {
 	q.Observe(queue.Event{Stage: queue.ChainPopped, Queue: 1, Head: 7, Index: 4, Length: 512})
 	tracer.Flush()
 	tracer.Report("disk0", errors.New("broken ring"))
+	kernel := tracer.Stamps("net0")
+	sent := stamp.Stamp{Time: stamp.Now(), Event: queue.Event{Stage: queue.FrameSent, Queue: 1, Head: 3, Index: 9, Length: 76}}
+	kernel(sent, true)
+	kernel(sent, false)
+	kernel(stamp.Stamp{Time: stamp.Now(), Event: queue.Event{Stage: queue.WorkerWoken}}, false)
+	tracer.Unseen("net0", "chain popped", errors.New("no kprobes"))
 }
 
 func TestText(t *testing.T) {
@@ -97,6 +106,10 @@ func TestText(t *testing.T) {
 		"virtio disk0 queue 1: kick seen index 5, 2 waiting",
 		"virtio disk0 queue 1: chain popped head 7 index 4 length 512",
 		"virtio disk0: broken ring",
+		"virtio net0 queue 1: frame sent head 3 index 9 length 76",
+		"virtio net0 queue 1: frame sent length 76",
+		"virtio net0 queue 0: worker woken for a kick or a frame",
+		"virtio net0: not to be seen: chain popped: no kprobes",
 	}
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	if len(lines) != len(want) {
@@ -145,7 +158,7 @@ func TestJSON(t *testing.T) {
 			}
 		}
 	}
-	if got := strings.Join(kinds, " "); got != "kvm kvm exit exit bus bus virtio virtio virtio" {
+	if got := strings.Join(kinds, " "); got != "kvm kvm exit exit bus bus virtio virtio virtio virtio virtio virtio virtio" {
 		t.Errorf("kinds = %s", got)
 	}
 }
@@ -166,6 +179,9 @@ func TestTable(t *testing.T) {
 		"bus pio (nobody) read":     {Count: 2},
 		"virtio disk0 chain popped": {Count: 2},
 		"virtio disk0 error":        {Count: 2},
+		"virtio net0 frame sent":    {Count: 4},
+
+		"virtio net0 not to be seen: chain popped": {Count: 2},
 	} {
 		got := rows[name]
 		if got.Count != want.Count || got.Total != want.Total || got.Most != want.Most {

@@ -20,10 +20,12 @@ import (
 	"tandem/network/port"
 	"tandem/network/resolv"
 	"tandem/vhost/kernel"
+	"tandem/vhost/kernel/stamps"
 	"tandem/vhost/user/frontend"
 	"tandem/virtio"
 	virtionet "tandem/virtio/net"
 	"tandem/vmm"
+	"tandem/vmm/trace"
 )
 
 // Options are what a run gives all its cards.
@@ -40,6 +42,8 @@ type Options struct {
 	Report func(card string, err error)
 	// Note is told a line for the user: what was changed of the host, what could not be had.
 	Note func(string)
+	// Trace is told what the kernel does with a card's queues, if it serves them. May be nil.
+	Trace *trace.Tracer
 }
 
 // Live is a card that is plugged in. Its methods are for one goroutine.
@@ -56,7 +60,8 @@ type Live struct {
 	device     *virtionet.Device
 	backend    *backend
 	server     interface{ Close() error }
-	taken      bool // the device is the machine's
+	stamps     *stamps.Recorder // of a server in the kernel, if that is traced
+	taken      bool             // the device is the machine's
 }
 
 // idPrefix begins the names under which VMs lease addresses.
@@ -250,6 +255,7 @@ func (l *Live) make(ctx context.Context) error {
 			return errors.Join(err, tap.Close())
 		}
 		spec.Server, l.server = server, server
+		l.traceKernel(server)
 	}
 	l.device, err = virtionet.New(spec)
 	return err
@@ -354,6 +360,9 @@ func (l *Live) Close(ctx context.Context) error {
 	if l.server != nil {
 		errs = append(errs, l.server.Close())
 	}
+	if l.stamps != nil { // all that it saw is told now
+		errs = append(errs, l.stamps.Close())
+	}
 	if l.backend != nil {
 		errs = append(errs, l.backend.stop())
 	}
@@ -367,6 +376,6 @@ func (l *Live) Close(ctx context.Context) error {
 		l.attachment.CloseSockets()
 		errs = append(errs, network.Detach(ctx, l.attachment))
 	}
-	l.device, l.server, l.backend, l.dhcp, l.stopRelay, l.attachment = nil, nil, nil, nil, nil, nil
+	l.device, l.server, l.stamps, l.backend, l.dhcp, l.stopRelay, l.attachment = nil, nil, nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }
