@@ -151,6 +151,7 @@ func (f *fleet) add(ctx context.Context, v *vessel) (err error) {
 		v.end()
 		return fmt.Errorf("%s: %w before its guest was ready; it printed %q and %q", v.name, err, tail(seen), tail(said.String()))
 	}
+	v.signal(syscall.SIGSTOP)
 	f.vessels = append(f.vessels, v)
 	return nil
 }
@@ -206,41 +207,81 @@ func (f *fleet) close() {
 	f.ns.Close()
 }
 
-// measure takes readings of all guests in turn, after one turn that is not counted.
-func (f *fleet) measure(title, aim, unit string, turns int, read func(peer) (float64, error)) table {
-	t := table{Title: title, Aim: aim}
-	readings, failed := make([][]float64, len(f.vessels)), make([]error, len(f.vessels))
+// gauge is one thing that is measured of each guest.
+type gauge struct {
+	title, aim, unit string
+	read             func(peer) (float64, error)
+}
+
+// measure takes readings of all guests in turn, after one turn that is not counted. All but the one that is measured are
+// stopped meanwhile: a guest that has nothing to do does a little all the same.
+func (f *fleet) measure(turns int, gauges []gauge) []table {
+	all := make([][]result, len(gauges))
+	for i := range all {
+		all[i] = make([]result, len(f.vessels))
+	}
+	values := make(map[*result][]float64)
 	for turn := -1; turn < turns; turn++ {
-		progress("%s: turn %d of %d", title, max(turn+1, 0), turns)
-		for i, v := range f.vessels {
-			if failed[i] != nil {
-				continue
+		for n, v := range f.vessels {
+			progress("turn %d of %d: %s", max(turn+1, 0), turns, v.name)
+			v.wake()
+			for i, g := range gauges {
+				r := &all[i][n]
+				if r.err != nil {
+					continue
+				}
+				value, err := g.read(v.peer)
+				if err != nil {
+					r.err = err
+				} else if turn >= 0 {
+					values[r] = append(values[r], value)
+				}
 			}
-			value, err := read(v.peer)
-			if err != nil {
-				failed[i] = err
-			} else if turn >= 0 {
-				readings[i] = append(readings[i], value)
-			}
+			v.signal(syscall.SIGSTOP)
 		}
 	}
 	progress("")
-	for i, v := range f.vessels {
-		row := summary{Name: v.name, Unit: unit, Runs: len(readings[i])}
-		if failed[i] != nil {
-			row.Error = failed[i].Error()
+	var tables []table
+	for i, g := range gauges {
+		t := table{Title: g.title, Aim: g.aim}
+		for n, v := range f.vessels {
+			r := &all[i][n]
+			row := summary{Name: v.name, Unit: g.unit, Runs: len(values[r])}
+			if r.err != nil {
+				row.Error = r.err.Error()
+			}
+			if row.Runs > 0 {
+				row.Min, row.Median, row.Max = spread(values[r])
+			}
+			t.Rows = append(t.Rows, row)
 		}
-		if row.Runs > 0 {
-			row.Min, row.Median, row.Max = spread(readings[i])
-		}
-		t.Rows = append(t.Rows, row)
+		f.compare(t.Rows)
+		tables = append(tables, t)
 	}
+	return tables
+}
+
+// compare divides the figures of tandem's by those of their rivals.
+func (f *fleet) compare(rows []summary) {
 	for i, v := range f.vessels {
-		for _, own := range t.Rows {
-			if own.Name == v.rival && t.Rows[i].Median > 0 {
-				t.Rows[i].Ratio = own.Median / t.Rows[i].Median
+		for _, own := range rows {
+			if own.Name == v.rival && rows[i].Median > 0 {
+				rows[i].Ratio = own.Median / rows[i].Median
 			}
 		}
 	}
-	return t
+}
+
+// wake lets a guest go on, and waits until it has caught up with what its timers missed.
+func (v *vessel) wake() {
+	if v.cmd != nil {
+		v.signal(syscall.SIGCONT)
+		_, _ = v.peer.roundTrip() // an error comes again
+	}
+}
+
+func (v *vessel) signal(s syscall.Signal) {
+	if v.cmd != nil {
+		_ = syscall.Kill(-v.cmd.Process.Pid, s) // one that has ended is known by its guest, which does not answer
+	}
 }

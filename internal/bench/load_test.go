@@ -54,12 +54,12 @@ func TestLoad(t *testing.T) {
 
 func TestFleetRatios(t *testing.T) {
 	f := &fleet{vessels: []*vessel{{name: "tandem a", peer: peer{address: "4"}}, {name: "QEMU", rival: "tandem a", peer: peer{address: "2"}}, {name: "QEMU b", rival: "nobody", peer: peer{address: "0"}}}}
-	table := f.measure("title", "aim", "MB/s", 3, func(p peer) (float64, error) {
+	table := f.measure(3, []gauge{{"title", "aim", "MB/s", func(p peer) (float64, error) {
 		if p.address == "0" {
 			return 0, errors.New("is away")
 		}
 		return float64(p.address[0] - '0'), nil
-	})
+	}}})[0]
 	if r := table.Rows[1]; r.Ratio != 2 || r.Median != 2 || r.Runs != 3 || table.Rows[0].Ratio != 0 {
 		t.Errorf("rows %+v, want the second to have the ratio 2", table.Rows)
 	}

@@ -46,13 +46,13 @@ func benchNetwork(ctx context.Context, o options, dir string) ([]table, error) {
 	notes = append(notes, f.tryAdd(ctx, qemuVessel("QEMU vhost", "tandem vhost", "on"))...)
 	const more = "eventfd no slower than QEMU's userspace, vhost no slower than QEMU's vhost: 1 and more"
 	const less = "eventfd no slower than QEMU's userspace, vhost no slower than QEMU's vhost: 1 and less"
-	measured := []table{
-		f.measure("a TCP stream into the guest", more, "MB/s", o.boots, peer.toGuest),
-		f.measure("a TCP stream out of the guest", more, "MB/s", o.boots, peer.fromGuest),
-		f.measure("a byte to the guest and back, by TCP", less, "us", o.boots, peer.roundTrip),
-		f.measure("small UDP packets that arrive in the guest", more, "/s", o.boots, peer.packetsToGuest),
-		f.measure("small UDP packets that arrive out of the guest", more, "/s", o.boots, peer.packetsFromGuest),
-	}
+	measured := f.measure(o.boots, []gauge{
+		{"a TCP stream into the guest", more, "MB/s", peer.toGuest},
+		{"a TCP stream out of the guest", more, "MB/s", peer.fromGuest},
+		{"a byte to the guest and back, by TCP", less, "us", peer.roundTrip},
+		{"small UDP packets that arrive in the guest", more, "/s", peer.packetsToGuest},
+		{"small UDP packets that arrive out of the guest", more, "/s", peer.packetsFromGuest},
+	})
 	measured[0].Notes = notes
 	return append(tables, measured...), nil
 }
@@ -77,7 +77,7 @@ func qemuVessel(name, rival, vhost string) *vessel {
 	return &vessel{name: name, rival: rival, path: "qemu-system-x86_64", args: func(v *vessel) []string {
 		return []string{
 			"-netdev", "tap,id=n,ifname=" + v.tap() + ",script=no,downscript=no,vhost=" + vhost,
-			"-device", "virtio-net-pci,netdev=n,romfile=",
+			"-device", "virtio-net-pci,netdev=n,romfile=,rx_queue_size=1024", // as tandem's
 		}
 	}}
 }
@@ -104,7 +104,7 @@ func benchCard(ctx context.Context) (tables []table, err error) {
 	return tables, nil
 }
 
-// benchDisk measures the disk, with Linux behind it.
+// benchBlk measures the disk, with Linux behind it.
 func benchBlk(ctx context.Context, o options, dir string) ([]table, error) {
 	if !probe.Quick().Linux {
 		return inLab(ctx, o, "blk")
@@ -139,11 +139,11 @@ func benchBlk(ctx context.Context, o options, dir string) ([]table, error) {
 	}
 	notes := f.tryAdd(ctx, qemu)
 	const aim = "no slower than QEMU: 1 and more"
-	tables := []table{
-		f.measure("4 KiB read at random, one after the other", aim, "/s", o.boots, disk(loadRandomRead, randomBlock)),
-		f.measure("4 KiB written at random, one after the other", aim, "/s", o.boots, disk(loadWrite, randomBlock)),
-		f.measure("256 KiB read in order", aim, "MB/s", o.boots, disk(loadSequential, 1e6)),
-	}
+	tables := f.measure(o.boots, []gauge{
+		{"4 KiB read at random, one after the other", aim, "/s", disk(loadRandomRead, randomBlock)},
+		{"4 KiB written at random, one after the other", aim, "/s", disk(loadWrite, randomBlock)},
+		{"256 KiB read in order", aim, "MB/s", disk(loadSequential, 1e6)},
+	})
 	tables[0].Notes = append(notes, "the load is this program's own: Debian's fio would bring Ceph and Gluster into the guest")
 	return tables, nil
 }
