@@ -1,6 +1,8 @@
 package nettest
 
 import (
+	"archive/tar"
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -76,4 +78,14 @@ func (r *RootFS) copyFile(from, name string) {
 	text, err := os.ReadFile(from)
 	r.must(err)
 	r.Write(name, 0o755, string(text))
+}
+
+// Archive is all of it, as tar(1) packs it.
+func (r *RootFS) Archive() []byte {
+	r.t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	r.must(w.AddFS(os.DirFS(r.Dir)))
+	r.must(w.Close())
+	return b.Bytes()
 }

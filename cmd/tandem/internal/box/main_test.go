@@ -13,10 +13,14 @@ import (
 	"time"
 
 	"tandem/cmd/tandem/internal/box"
+	"tandem/internal/nettest"
 	"tandem/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.MainHostWide(m) }
+func TestMain(m *testing.M) {
+	nettest.Main()
+	testenv.MainHostWide(m)
+}
 
 // applets are busybox's that the tests use.
 var applets = []string{
