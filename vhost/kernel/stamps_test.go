@@ -197,10 +197,10 @@ func TestStampsOfTracepoints(t *testing.T) {
 		g.next(rx, buffers)
 	}
 	n.Reset()
-	end := stamp.Now()
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
+	end := stamp.Now() // an idle worker may be woken too
 	got := map[string][]uint64{}
 	for _, s := range seen {
 		if s.Time < start || s.Time > end || s.Worker == 0 {
@@ -290,8 +290,8 @@ func (c *checker) add(s stamps.Stamp) {
 	}
 	delete(c.open, k)
 	popped, frame := ch.steps[0], ch.steps[1]
-	if popped.Index != s.Index {
-		c.Errorf("%+v: popped at index %d", s, popped.Index)
+	if popped.Index != s.Index || popped.Index != frame.Index {
+		c.Errorf("%+v: popped at index %d, its frame has %d", s, popped.Index, frame.Index)
 	}
 	switch wantPopped, wantUsed := frame.Length, uint64(0); s.Queue {
 	case 0:

@@ -1,5 +1,5 @@
-// Package stamps notes what the kernel's vhost-net does with its rings, and when. vhost-net has no tracepoints: small BPF
-// programs are attached to its functions (fentry and fexit: a call at a function's first instruction and one at its
+// Package stamps notes what the kernel's vhost-net does with its rings, and when. vhost-net has no tracepoints: small
+// BPF programs are attached to its functions (fentry and fexit: a call at a function's first instruction and one at its
 // return, where the kernel's own tracer would go).
 //
 //	the worker, a thread of the kernel                  program       stamp
@@ -27,14 +27,15 @@
 //     the eventfd is that ring's.
 //   - Frames go to the tap in batches, so that those of a batch have one time. A driver that looks at its used ring
 //     without being called may have seen a chain before it is stamped as published.
-//   - vhost_get_vq_desc has seven arguments. Before Linux 6.6 fentry passes no more than six on and refuses: so it has a
-//     kprobe and a kretprobe, which cost more (a breakpoint, or a jump).
+//   - vhost_get_vq_desc has seven arguments. Linux 6.1 has fentry pass on no more than six, and refuses: so it has a
+//     kprobe and a kretprobe, which cost more.
 //   - Where structures keep their members is taken from the kernel's own description of its types (BTF), never assumed.
 //
 // # Where fentry is refused
 //
-// A kernel that is locked down, or that cannot patch its text, has the tracepoints that everybody may use: the worker is
-// woken (sched_wakeup), a frame comes out of the tap (netif_receive_skb), a frame was copied out of it
-// (skb_copy_datagram_iovec), each in the worker's context. No descriptor is to be seen there: these stamps have no head,
-// and no index. What cannot be seen is listed by Recorder.Missing with its reason.
+// A kernel that is locked down, or that cannot patch its text, has the tracepoints that everybody may use: the worker
+// is woken (sched_wakeup), a frame comes out of the tap (netif_receive_skb), a frame was copied out of it
+// (skb_copy_datagram_iovec), the last two in the worker's context. No descriptor is to be seen there: these stamps have
+// no head and no index, and a worker may be woken for something that is no ring's. What cannot be seen is listed by
+// Recorder.Missing with its reason.
 package stamps

@@ -49,7 +49,7 @@ func (r *Recorder) functions() error {
 		}
 	}
 	call := "eventfd_signal"
-	if !r.has(call) {
+	if kernel, err := r.types.Kernel(); err == nil && !has(kernel, call) {
 		call = "eventfd_signal_mask" // since Linux 6.8 the other is inline
 	}
 	for _, stage := range []struct {
@@ -70,18 +70,18 @@ func (r *Recorder) functions() error {
 	if err := r.popped(); err != nil {
 		r.miss(fmt.Sprintf("%v (%s)", queue.ChainPopped, popFunction), err)
 	}
-	r.miss("copied for the tap (vhost_net_build_xdp)", errors.New("a part of handle_tx_copy, which the compiler leaves no call to"))
+	why := errors.New("its own function in this kernel, and no stage of a queue's")
+	if module, err := r.types.Module("vhost_net"); err == nil && !has(module, "vhost_net_build_xdp") {
+		why = errors.New("no function of this kernel's: the compiler made it a part of its caller")
+	}
+	r.miss("frame copied into a batch (vhost_net_build_xdp)", why)
 	return nil
 }
 
-// has tells whether the kernel proper has a function that can be traced.
-func (r *Recorder) has(name string) bool {
-	spec, err := r.types.Kernel()
-	if err != nil {
-		return false
-	}
+// has tells whether there is a function that can be traced.
+func has(types *btf.Spec, name string) bool {
 	var f *btf.Func
-	return spec.TypeByName(name, &f) == nil
+	return types.TypeByName(name, &f) == nil
 }
 
 func (r *Recorder) probe(on probe) error {
@@ -132,15 +132,15 @@ func (p *program) leave() {
 	p.add(asm.FnMapDeleteElem.Call())
 }
 
-// kick is told of the work that a kick is: void handle_tx_kick(struct vhost_work *work), which is the ring's poll.work.
+// kick is told of the work that a kick is, the ring's poll.work: void handle_tx_kick(struct vhost_work *work)
 func (p *program) kick() {
 	l := &p.r.layout
 	p.add(argument(asm.R6, 0), asm.Add.Imm(asm.R6, -l.pollWork))
 	p.ownWorker()
 	p.begin(queue.KickSeen)
 	p.ring()
-	// The driver's index is in the owner's memory, which is the worker's for now: struct vring_avail.idx. Should the page
-	// not be there, the kernel's own copy will do.
+	// The driver's index is in the owner's memory, which is the worker's for now: struct vring_avail.idx. Should the
+	// page not be there, the kernel's own copy will do.
 	p.read(stackRecord+recordIndex, 2, asm.R6, l.availIdx)
 	p.add(
 		asm.LoadMem(asm.R3, asm.RFP, stackRecord+recordAvail, asm.DWord),
@@ -164,8 +164,8 @@ func (p *program) kick() {
 	p.write()
 }
 
-// received: int tun_recvmsg(struct socket *, struct msghdr *, size_t, int) gives the bytes of a frame with its header. The
-// chains for it were popped before, and are the ring's heads from done_idx on.
+// received: int tun_recvmsg(struct socket *, struct msghdr *, size_t, int) gives the bytes of a frame with its header.
+// The chains for it were popped before, and are the ring's heads from done_idx on.
 func (p *program) received() {
 	l := &p.r.layout
 	p.add(argument(asm.R8, 4))

@@ -52,7 +52,14 @@ type Recorder struct {
 	done    chan struct{}
 	ended   atomic.Bool
 
-	queues map[ringAt]uint16 // that were found
+	queues map[ringAt]uint16  // that were found
+	chains map[chainOf]uint16 // the available index of those that were popped and are not published yet
+}
+
+// chainOf is a chain that the kernel has.
+type chainOf struct {
+	ring uint64
+	head uint16
 }
 
 // ringAt is a ring at a time of its life: the kernel uses its structure again.
@@ -61,13 +68,16 @@ type ringAt struct{ ring, avail uint64 }
 // bufferLen is the ring buffer's size: some twenty thousand stamps.
 const bufferLen = 1 << 20
 
-// Open attaches programs to vhost-net. It needs CAP_BPF and CAP_PERFMON, and its error wraps errors.ErrUnsupported where
-// the kernel allows nothing of the kind.
+// Open attaches programs to vhost-net. It needs CAP_BPF and CAP_PERFMON, and its error wraps errors.ErrUnsupported
+// where the kernel allows nothing of the kind.
 func Open(spec Spec) (r *Recorder, err error) {
 	if spec.Sink == nil || spec.Queue == nil {
 		return nil, errors.New("stamps: open: want a sink and a queue for each ring")
 	}
-	r = &Recorder{spec: spec, owner: uint32(spec.Owner), done: make(chan struct{}), queues: map[ringAt]uint16{}, types: btf.NewCache()}
+	r = &Recorder{
+		spec: spec, owner: uint32(spec.Owner), done: make(chan struct{}), types: btf.NewCache(),
+		queues: map[ringAt]uint16{}, chains: map[chainOf]uint16{},
+	}
 	defer func() {
 		if err != nil {
 			r.free()
@@ -165,6 +175,7 @@ func (r *Recorder) follow() {
 			continue
 		}
 		if r.place(&s) {
+			r.index(&s)
 			r.spec.Sink(s)
 		}
 	}
@@ -187,6 +198,19 @@ func (r *Recorder) place(s *Stamp) bool {
 	}
 	s.Queue = q
 	return ours
+}
+
+// index gives a frame the index of its chain, as tandem's own card does: the kernel has forgotten it by then.
+func (r *Recorder) index(s *Stamp) {
+	chain := chainOf{s.Ring, s.Head}
+	switch s.Stage {
+	case queue.ChainPopped:
+		r.chains[chain] = s.Index
+	case queue.FrameSent, queue.FrameReceived:
+		s.Index = r.chains[chain]
+	case queue.UsedPublished:
+		delete(r.chains, chain)
+	}
 }
 
 func (r *Recorder) report(err error) {
