@@ -3,7 +3,11 @@ package main
 import (
 	"testing"
 
+	"tandem/internal/nettest"
 	"tandem/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	nettest.Main()
+	testenv.Main(m)
+}

@@ -26,7 +26,7 @@ var dataPaths = []struct {
 	more  func(*netGuest)
 }{
 	{name: "exit", more: tryLimits},
-	{name: "eventfd", net: ",queues=2", args: []string{"--cpus", "2"}, more: tryQueues},
+	{name: "eventfd", net: ",queues=2", args: []string{"--cpus", "2"}, more: tryVisitors},
 	{name: "vhost", needs: []*testenv.Requirement{testenv.VHostNet}, net: ",mtu=9000", more: tryJumbo},
 	{name: "vhost-user", args: []string{"--transport", "mmio"}, more: tryServedElsewhere},
 }
@@ -40,7 +40,7 @@ func TestVMRunNet(t *testing.T) {
 			h := newNetHost(t)
 			data, digest := randomBytes(transfer)
 			h.serve(":8000", data, nil)
-			args := []string{"--net", "bridge,datapath=" + path.name + path.net, "-p", "8081:80"}
+			args := []string{"--net", "bridge,datapath=" + path.name + path.net, "-p", "8081:80", "-p", "8082:8104"}
 			g := h.boot("web", append(args, path.args...)...)
 			tryTransfers(g, digest)
 			tryPublished(g)
