@@ -204,7 +204,7 @@ var hostileDevices = []struct {
 // TestHostileRings has a driver break each queue of each kind of device in every way, over both transports. After each the
 // witness answers, and the device starts again.
 func TestHostileRings(t *testing.T) {
-	testenv.Need(t, testenv.KVM)
+	testenv.Need(t, testenv.KVM, testenv.NotLab)
 	for _, d := range hostileDevices {
 		for _, transport := range []Transport{PCI, MMIO} {
 			t.Run(fmt.Sprintf("%v-%s", d.kind, transport), func(t *testing.T) {

@@ -38,7 +38,7 @@ func (g *game) do(r *virtiotest.Ring, queue int, pieces ...virtiotest.Piece) {
 
 // TestHostileBalloonDriver has a guest give away what it does not have, and what it needs.
 func TestHostileBalloonDriver(t *testing.T) {
-	testenv.Need(t, testenv.KVM)
+	testenv.Need(t, testenv.KVM, testenv.NotLab)
 	const inflate, deflate = 0, 1
 	pages := func(numbers ...uint32) (b []byte) {
 		for _, n := range numbers {
@@ -102,7 +102,7 @@ func TestHostileBalloonDriver(t *testing.T) {
 
 // TestHostileConsoleDriver has a guest say what makes no sense on the control queue: it is counted, and the ports work.
 func TestHostileConsoleDriver(t *testing.T) {
-	testenv.Need(t, testenv.KVM)
+	testenv.Need(t, testenv.KVM, testenv.NotLab)
 	const controlReceive, controlTransmit, queues = 2, 3, 6
 	message := func(id uint32, event, value uint16) []byte {
 		b := binary.LittleEndian.AppendUint32(nil, id)

@@ -72,7 +72,7 @@ func raceImage(random *rand.Rand) []byte {
 // TestHostileRacingDriver has a second vCPU write over the rings of a card while the card reads them: whatever is checked, it is
 // another thing a moment later. All three queues are in the same place, too.
 func TestHostileRacingDriver(t *testing.T) {
-	testenv.Need(t, testenv.KVM, testenv.NetNS, testenv.TUN)
+	testenv.Need(t, testenv.KVM, testenv.NetNS, testenv.TUN, testenv.NotLab)
 	const rounds, kicks = 60, 20
 	for _, transport := range []Transport{PCI, MMIO} {
 		for _, path := range netPaths {

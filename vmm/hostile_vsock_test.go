@@ -153,7 +153,7 @@ func (g *vsockGame) attack(name string, do func()) {
 // TestHostileVsockDriver has a guest lie about addresses, lengths and credit. A lie ends the connection that it is told in, and
 // nothing else.
 func TestHostileVsockDriver(t *testing.T) {
-	testenv.Need(t, testenv.KVM)
+	testenv.Need(t, testenv.KVM, testenv.NotLab)
 	for _, transport := range []Transport{PCI, MMIO} {
 		for path, direct := range map[string]bool{"eventfd": false, "exit": true} {
 			t.Run(fmt.Sprintf("%s-%s", transport, path), func(t *testing.T) {
