@@ -50,7 +50,9 @@ func linuxSpec(t *testing.T, script string) Spec {
 	}
 	c := config.Default()
 	c.Modules = config.ModulesAt(modules...)
-	c.Console.Command = []string{"/bin/sh", "-c", "stty raw -echo; " + script}
+	// The last stty waits until all is sent (TCSETSW): when a terminal's session leader ends, the kernel throws away
+	// what a slow line has not sent yet.
+	c.Console.Command = []string{"/bin/sh", "-c", "stty raw -echo; " + script + "\nstty raw"}
 	text, err := c.Encode()
 	if err != nil {
 		t.Fatal(err)
