@@ -17,7 +17,7 @@ const (
 	killGrace = 2 * time.Second
 	// drainGrace bounds the wait for the console's next byte to leave: perhaps nobody reads them. A port that is emulated
 	// may take seconds for all of them.
-	drainGrace = 5 * time.Second
+	drainGrace = time.Second
 )
 
 // shutdown ends the machine and does not return, whatever happens on the way.
