@@ -94,10 +94,12 @@ func benchContainers(ctx context.Context, o options, dir string) ([]table, error
 		tables, err = b.all()
 		return err
 	})
-	if len(tables) > 0 {
-		tables[0].Notes = append(tables[0].Notes, missing...)
+	if err != nil {
+		return nil, err
 	}
-	return tables, err
+	tables[0].Notes = append(tables[0].Notes, missing...)
+	unpacked, err := benchUnpack(ctx, o, dir)
+	return append(tables, unpacked...), err
 }
 
 func (b *containerBench) all() ([]table, error) {

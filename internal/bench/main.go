@@ -7,7 +7,7 @@
 //	network the network card alone; and with Linux behind it, on each data path, beside QEMU's
 //	blk     the disk, with Linux behind it, beside QEMU's
 //	containers
-//	        time and memory of tandem-oci, beside crun and runc
+//	        time and memory of tandem-oci, beside crun and runc; the time to unpack an image, beside podman
 //
 // It prints medians, the spread and ratios; with -json for programs. It makes no judgement and fails only if it could
 // not measure tandem itself.
