@@ -19,13 +19,14 @@ import (
 // attachFlags are what tandem attach and tandem start share.
 type attachFlags struct {
 	interactive bool
-	proxy       bool
-	keys        string
+	proxy       bool // signals are the container's
+	patience    int  // how many that ask it to end it gets before it is killed; 0 is any number
+	keys        keysFlag
 }
 
 func (f *attachFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.proxy, "sig-proxy", true, "pass signals on to the container")
-	flags.StringVar(&f.keys, "detach-keys", defaultDetachKeys, "`KEYS` that leave it running: characters, or ctrl- and one, with commas between them")
+	f.keys.register(flags, "")
 }
 
 func newAttachCommand() *cobra.Command {
@@ -33,10 +34,10 @@ func newAttachCommand() *cobra.Command {
 	noStdin := false
 	cmd := &cobra.Command{
 		Use:   "attach [flags] CONTAINER",
-		Short: "Be at the terminal of a detached container",
-		Long: "Shows what a detached container writes, from now on, and sends it what is typed, if it was made with --interactive.\n" +
-			"It ends as the container does, with its status. The keys Ctrl-P Ctrl-Q leave it running, where it has a terminal\n" +
-			"(--tty). Several may be attached at the same time.",
+		Short: "Be at the terminal of a container that is detached, or was left",
+		Long: "Shows what a container writes, from now on, and sends it what is typed, if it was made with --interactive. It is one\n" +
+			"that was started with --detach, or with -it and left. It ends as the container does, with its status. The keys\n" +
+			"Ctrl-P Ctrl-Q leave it running, where it has a terminal (--tty). Several may be attached at the same time.",
 		Example: "  tandem run -dit --name shell alpine && tandem attach shell\n  tandem attach --no-stdin web",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -44,8 +45,8 @@ func newAttachCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			f.interactive = !noStdin
-			return attachBox(cmd, r, f)
+			f.interactive, f.proxy = !noStdin, f.proxy && !r.Options.TTY
+			return attachBox(cmd, r, f, catchAll())
 		},
 	}
 	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "send it nothing")
@@ -56,22 +57,32 @@ func newAttachCommand() *cobra.Command {
 // errDetach ends a copy of what is typed: the keys were.
 var errDetach = errors.New("the keys to leave were typed")
 
+// attachHandover has a container wait for this process to attach.
+func attachHandover(cmd *cobra.Command) box.Handover {
+	how := box.Handover{Hold: true, Warn: warnTo(cmd)}
+	how.Size[0], how.Size[1] = terminalSize(cmd.InOrStdin())
+	return how
+}
+
+// catchAll takes all signals from now on, for attachBox.
+func catchAll() chan os.Signal {
+	received := make(chan os.Signal, 64)
+	signal.Notify(received)
+	return received
+}
+
 // attachBox is this process's end of a container's streams, until that ends or is left.
-func attachBox(cmd *cobra.Command, r *box.Record, f attachFlags) error {
-	keys, err := parseKeys(f.keys)
-	if err != nil {
-		return err
-	}
-	a, err := r.Attach(cmd.Context())
+func attachBox(cmd *cobra.Command, r *box.Record, f attachFlags, received chan os.Signal) error {
+	a, err := r.Attach(context.WithoutCancel(cmd.Context()))
 	if err != nil {
 		return err
 	}
 	defer a.Close()
 	session := &attached{cmd: cmd, box: r, conn: a, left: make(chan struct{}), quit: make(chan struct{})}
-	stop := session.signals(f.proxy && !r.Options.TTY)
+	stop := session.signals(received, f)
 	defer stop()
 	if f.interactive && r.Options.Interactive {
-		restore, err := session.input(keys)
+		restore, err := session.input(f.keys.codes)
 		if err != nil {
 			return err
 		}
@@ -88,13 +99,10 @@ func attachBox(cmd *cobra.Command, r *box.Record, f attachFlags) error {
 		return exitStatus(statusInterrupted)
 	default:
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case exit.Status != 0:
-		return exitStatus(exit.Status)
 	}
-	return nil
+	return boxEnded(cmd, r, exit)
 }
 
 // attached is one connection.
@@ -113,18 +121,23 @@ func (s *attached) resize() {
 }
 
 // signals follows the terminal's size, and passes the others on to the container's first process, or ends the connection.
-func (s *attached) signals(proxy bool) (stop func()) {
-	received, done := make(chan os.Signal, 64), make(chan struct{})
-	signal.Notify(received)
+func (s *attached) signals(received chan os.Signal, f attachFlags) (stop func()) {
+	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		asked := 0
 		for sig := range received {
 			switch sig := sig.(syscall.Signal); sig {
 			case unix.SIGWINCH:
 				s.resize()
 			case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG, unix.SIGTTIN, unix.SIGTTOU, unix.SIGTSTP, unix.SIGCONT:
 			default:
-				if proxy {
+				if asksToEnd(sig) {
+					if asked++; f.patience > 0 && asked >= f.patience {
+						sig = unix.SIGKILL
+					}
+				}
+				if f.proxy {
 					_ = s.box.Signal(context.WithoutCancel(s.cmd.Context()), sig) // it may have ended: Follow tells
 					continue
 				}

@@ -5,10 +5,35 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/spf13/pflag"
 )
+
+// keysFlag is --detach-keys.
+type keysFlag struct {
+	text  string
+	codes []byte
+}
 
 // defaultDetachKeys are docker's.
 const defaultDetachKeys = "ctrl-p,ctrl-q"
+
+func (k *keysFlag) register(flags *pflag.FlagSet, when string) {
+	if err := k.Set(defaultDetachKeys); err != nil {
+		panic(err) // they are ours
+	}
+	flags.Var(k, "detach-keys", "`KEYS` that leave it running"+when+": characters, or ctrl- and one, with commas between them")
+}
+
+func (k *keysFlag) Set(text string) (err error) {
+	k.text = text
+	k.codes, err = parseKeys(text)
+	return err
+}
+
+func (k *keysFlag) String() string { return k.text }
+
+func (*keysFlag) Type() string { return "KEYS" }
 
 // parseKeys reads characters, and ctrl- with one of a to z, @, [, \\, ], ^ and _ behind it, which are the codes from 0 on.
 func parseKeys(text string) ([]byte, error) {
@@ -19,7 +44,7 @@ func parseKeys(text string) ([]byte, error) {
 		}
 		code, control := strings.CutPrefix(word, "ctrl-")
 		if len(code) != 1 {
-			return nil, fmt.Errorf("--detach-keys %q: %q is no character, and not ctrl- with one behind it", text, word)
+			return nil, fmt.Errorf("%q is no character, and not ctrl- with one behind it", word)
 		}
 		key := code[0]
 		if control {
@@ -27,7 +52,7 @@ func parseKeys(text string) ([]byte, error) {
 				key -= 'a' - 'A'
 			}
 			if key < '@' || key > '_' {
-				return nil, fmt.Errorf("--detach-keys %q: there is no %s", text, word)
+				return nil, fmt.Errorf("there is no %s", word)
 			}
 			key -= '@'
 		}

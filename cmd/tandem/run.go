@@ -26,6 +26,8 @@ of INT, TERM, HUP and QUIT kills it, as a container's first process ignores what
 With --detach, see tandem logs, attach, exec, stop and rm. A process of tandem's stays with the container then. That is who
 starts it anew with --restart: after 0.1 s, then 0.2 s and so on up to a minute, until somebody stops it. There is no daemon
 that would start it after a reboot.
+With -it such a process stays with the container too, and this one is at its terminal: Ctrl-P Ctrl-Q (--detach-keys) leave
+the container running, tandem attach comes back to it, and tandem logs shows what was on the terminal.
 
 Exit statuses: the command's own, or 128 and the number of the signal that killed it. Otherwise:
   125  tandem itself failed
@@ -41,12 +43,14 @@ func newRunCommand() *cobra.Command {
 		Example: `  tandem run --rootfs / -- ps aux
   tandem run -it --rm alpine
   tandem run -d --name web -m 64M --cpus 0.5 -p 8080:80 -v ./site:/www:ro busybox httpd -f -h /www
+  tandem run -it --name shell alpine    # Ctrl-P Ctrl-Q leaves it; tandem attach shell
   tandem run --trace --rm --rootfs / true`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return boxError(runBox(cmd, &f, args))
 		},
 	}
 	f.register(cmd.Flags())
+	f.detachKeys.register(cmd.Flags(), ", with -it")
 	cmd.Flags().BoolVar(&f.trace, "trace", false, "print each step as it is taken, with its time")
 	return cmd
 }
@@ -62,18 +66,25 @@ func runBox(cmd *cobra.Command, f *runFlags, args []string) error {
 	if o.TTY && !o.Detach && !isTerminal(cmd.InOrStdin()) && o.Interactive {
 		return errors.New("--tty with --interactive: standard input is no terminal (leave -t out)")
 	}
+	asked := o.Detach
+	// Who is at a terminal may leave it, so that the container has a keeper of its own. Steps are traced in this process.
+	session := !asked && o.TTY && o.Interactive && !f.trace
+	o.Detach = asked || session
 	r, err := newBox(cmd, f, o)
 	if err != nil {
 		return err
 	}
-	if o.Detach {
-		if err := r.Detach(cmd.Context()); err != nil {
-			return err
-		}
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), r.ID)
+	switch {
+	case session:
+		return runSession(cmd, f, r)
+	case !asked:
+		return runForeground(cmd, f, r)
+	}
+	if err := r.Detach(cmd.Context(), box.Handover{Warn: warnTo(cmd)}); err != nil {
 		return err
 	}
-	return runForeground(cmd, f, r)
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), r.ID)
+	return err
 }
 
 // newBox makes what options ask for, to be started.

@@ -28,10 +28,11 @@ type runFlags struct {
 	ulimits, devices, security, dns []string
 	entrypoint, network             string
 
-	cidFile string
-	pull    *choiceValue
-	trace   bool
-	json    bool
+	cidFile    string
+	detachKeys keysFlag // of run alone
+	pull       *choiceValue
+	trace      bool
+	json       bool
 }
 
 const (

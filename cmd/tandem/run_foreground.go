@@ -48,10 +48,24 @@ func runForeground(cmd *cobra.Command, f *runFlags, r *box.Record) error {
 	passSignals(caught, p, t)
 	exit, err := r.Keep(ctx, p)
 	t.close()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case exit.OOMKilled:
+	}
+	return boxEnded(cmd, r, exit)
+}
+
+// runSession leaves the box to a keeper of its own, and is at its terminal.
+func runSession(cmd *cobra.Command, f *runFlags, r *box.Record) error {
+	received := catchAll() // from here on signals are the command's, as in runForeground
+	if err := r.Detach(context.WithoutCancel(cmd.Context()), attachHandover(cmd)); err != nil {
+		return err
+	}
+	return attachBox(cmd, r, attachFlags{interactive: true, proxy: true, patience: boxPatience, keys: f.detachKeys}, received)
+}
+
+// boxEnded ends tandem as its box did.
+func boxEnded(cmd *cobra.Command, r *box.Record, exit box.Exit) error {
+	if exit.OOMKilled {
 		fmt.Fprintf(cmd.ErrOrStderr(), "tandem: container %s ran out of memory\n", r.Name)
 	}
 	if exit.Status != 0 {
@@ -76,6 +90,10 @@ func warnTo(cmd *cobra.Command) func(string, ...any) {
 // gets none that it has no handler for, see pid_namespaces(7).
 const boxPatience = 2
 
+func asksToEnd(s syscall.Signal) bool {
+	return s == unix.SIGINT || s == unix.SIGTERM || s == unix.SIGHUP || s == unix.SIGQUIT
+}
+
 // passSignals hands what this process is sent to the command, until this process ends.
 func passSignals(caught <-chan os.Signal, p *container.Process, t *boxTerminal) {
 	go func() {
@@ -85,13 +103,13 @@ func passSignals(caught <-chan os.Signal, p *container.Process, t *boxTerminal) 
 			case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG, unix.SIGTTIN, unix.SIGTTOU: // SIGURG is how Go's scheduler interrupts a thread
 			case unix.SIGWINCH:
 				t.resize()
-			case unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT:
-				if asked++; asked >= boxPatience {
-					s = unix.SIGKILL
+			default:
+				if asksToEnd(s) {
+					if asked++; asked >= boxPatience {
+						s = unix.SIGKILL
+					}
 				}
 				_ = p.Signal(s) // it may have ended: Wait tells
-			default:
-				_ = p.Signal(s)
 			}
 		}
 	}()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,7 +10,8 @@ import (
 
 // newKeepBoxCommand is what a detached container's keeper is started as. Nobody types it.
 func newKeepBoxCommand() *cobra.Command {
-	hold := false
+	var how box.Handover
+	var size []uint
 	cmd := &cobra.Command{
 		Use: box.KeeperVerb + " ID", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -19,10 +19,14 @@ func newKeepBoxCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return home.KeepDetached(args[0], hold, tellStart)
+			if len(size) == len(how.Size) {
+				how.Size = [2]uint16{uint16(size[0]), uint16(size[1])}
+			}
+			return home.KeepDetached(args[0], how, tellStart)
 		},
 	}
-	cmd.Flags().BoolVar(&hold, strings.TrimPrefix(box.HoldFlag, "--"), false, "hold output back for who attaches")
+	cmd.Flags().BoolVar(&how.Hold, box.HoldFlag, false, "hold output back for who attaches")
+	cmd.Flags().UintSliceVar(&size, box.SizeFlag, nil, "rows and columns of his terminal")
 	return cmd
 }
 

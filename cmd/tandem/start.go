@@ -23,7 +23,8 @@ func newStartCommand() *cobra.Command {
 		Args:    atLeastOne("container"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !attached && !attach.interactive {
-				return boxError(eachBox(cmd, args, func(r *box.Record) error { return r.Begin(cmd.Context(), false) }))
+				how := box.Handover{Warn: warnTo(cmd)}
+				return boxError(eachBox(cmd, args, func(r *box.Record) error { return r.Begin(cmd.Context(), how) }))
 			}
 			if len(args) > 1 {
 				return errors.New("start: --attach and --interactive are for one container")
@@ -32,13 +33,15 @@ func newStartCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			attach.proxy = attach.proxy && !r.Options.TTY
 			if s := r.Status(); s == box.Running || s == box.Paused || s == box.Restarting {
-				return attachBox(cmd, r, attach)
+				return attachBox(cmd, r, attach, catchAll())
 			}
-			if err := r.Begin(cmd.Context(), true); err != nil {
+			received := catchAll()
+			if err := r.Begin(cmd.Context(), attachHandover(cmd)); err != nil {
 				return boxError(err)
 			}
-			return attachBox(cmd, r, attach)
+			return attachBox(cmd, r, attach, received)
 		},
 	}
 	cmd.Flags().BoolVarP(&attached, "attach", "a", false, "show its output, and pass signals on")

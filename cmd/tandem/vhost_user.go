@@ -101,6 +101,7 @@ func (f *serverFlags) serve(cmd *cobra.Command, device interface {
 },
 ) error {
 	defer device.Close()
+	makeRoom(len(device.QueueSizes()))
 	l, err := f.listen()
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ type guestReport struct {
 
 // run boots the guest and waits for its end. An error means that there was no guest.
 func (g *guestRun) run(ctx context.Context) (*guestReport, error) {
-	makeRoom(g.CPUs)
+	makeRoom(g.sleepers())
 	tracer, closeTrace, err := g.openTrace()
 	if err != nil {
 		return nil, err

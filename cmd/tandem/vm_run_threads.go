@@ -2,12 +2,22 @@ package main
 
 import "runtime"
 
-// makeRoom has the Go runtime run as many goroutines at a time as there are vCPUs, and a few more for the devices. To the
-// runtime a vCPU in KVM_RUN is a system call like another: it keeps its processor (a P) until the runtime's monitor takes
-// that back, up to 10 ms later. On a machine with no more CPUs than vCPUs, a kick would wait as long.
-func makeRoom(vcpus int) {
-	const devices = 3
-	if want := vcpus + devices; runtime.GOMAXPROCS(0) < want {
+// makeRoom has the Go runtime run as many goroutines at a time as there are threads that sleep in the kernel most of the
+// time (vCPUs in KVM_RUN, queues that wait for a kick), and a few more. To the runtime such a thread is in a system call
+// like another: it keeps its processor (a P) until the runtime's monitor takes that back, up to 10 ms later. With fewer
+// processors than such threads, a kick would wait as long.
+func makeRoom(sleepers int) {
+	const others = 3
+	if want := sleepers + others; runtime.GOMAXPROCS(0) < want {
 		runtime.GOMAXPROCS(want)
 	}
+}
+
+// sleepers counts those of a guest that have much to do.
+func (r *recipe) sleepers() int {
+	n := r.CPUs + len(r.Disks)
+	for _, c := range r.Cards {
+		n += 2 * max(1, c.Queues)
+	}
+	return n
 }

@@ -118,3 +118,76 @@ func TestAttachPipes(t *testing.T) {
 	_ = cmd.Wait() // it was killed
 	b.empty()
 }
+
+// TestRunSession leaves a container in the foreground by its keys, and comes back; another one it sees to its end.
+func TestRunSession(t *testing.T) {
+	b := newBench(t)
+	first := b.command(b.arguments([]string{"--name", "shell", "--rm", "-it", "--detach-keys", "ctrl-x,q"}, []string{"sh"})...)
+	terminal := b.onTerminal(first)
+	_, err := io.WriteString(terminal, "stty size; tty=$((6*7)); echo is $tty\n")
+	b.check(err)
+	readUntil(t, terminal, "40 100")
+	readUntil(t, terminal, "is 42")
+	_, err = io.WriteString(terminal, "\x18q")
+	b.check(err)
+	if err := first.Wait(); err != nil {
+		t.Errorf("left by the keys: %v", err)
+	}
+	if r := b.record("shell"); r.Status() != box.Running {
+		t.Errorf("it is %s after it was left", r.Status())
+	}
+	second := b.command("attach", "shell")
+	terminal = b.onTerminal(second)
+	_, err = io.WriteString(terminal, "echo $((tty+1)); exit 6\n")
+	b.check(err)
+	readUntil(t, terminal, "\n43")
+	_ = second.Wait() // the status is looked at
+	if got := second.ProcessState.ExitCode(); got != 6 {
+		t.Errorf("status %d, want 6", got)
+	}
+	b.empty()
+
+	// What it writes before this process has come is seen, and the terminal's size is known from the start.
+	at := b.command(b.arguments([]string{"--rm", "-it"}, []string{"sh", "-c", "stty size; exit 5"})...)
+	readUntil(t, b.onTerminal(at), "40 100")
+	_ = at.Wait() // the status is looked at
+	if got := at.ProcessState.ExitCode(); got != 5 {
+		t.Errorf("status %d, want 5", got)
+	}
+	none := b.command(b.arguments([]string{"--rm", "-it"}, []string{"no-such-thing"})...)
+	readUntil(t, b.onTerminal(none), "command not found in the container")
+	_ = none.Wait() // the status is looked at
+	if got := none.ProcessState.ExitCode(); got != 127 {
+		t.Errorf("a command that is not there: status %d, want 127", got)
+	}
+	b.empty()
+}
+
+// TestRunSessionSignals sends signals to tandem at a container's terminal: they are passed on, and the second one kills.
+func TestRunSessionSignals(t *testing.T) {
+	b := newBench(t)
+	for _, test := range []struct {
+		script string
+		status int
+	}{
+		{`trap "echo got it; exit 5" TERM; echo up; while :; do sleep 0.05; done`, 5},
+		{`trap "echo got it" TERM; echo up; while :; do sleep 0.05; done`, 128 + 9},
+	} {
+		cmd := b.command(b.arguments([]string{"--rm", "-it"}, []string{"sh", "-c", test.script})...)
+		terminal := b.onTerminal(cmd)
+		readUntil(t, terminal, "up")
+		b.check(cmd.Process.Signal(unix.SIGTERM))
+		readUntil(t, terminal, "got it")
+		if test.status > 128 {
+			b.check(cmd.Process.Signal(unix.SIGTERM))
+		}
+		_ = cmd.Wait() // the status is looked at
+		if got := cmd.ProcessState.ExitCode(); got != test.status {
+			t.Errorf("%s: status %d, want %d", test.script, got, test.status)
+		}
+	}
+	if got := b.tandem(b.arguments([]string{"--detach-keys", "ctrl-"}, []string{"true"})...); got.status != 125 || !strings.Contains(got.stderr, "--detach-keys") {
+		t.Errorf("bad keys: %+v", got)
+	}
+	b.empty()
+}

@@ -21,8 +21,16 @@ import (
 // KeeperVerb is the hidden verb of tandem's that keeps a detached box: `tandem keep-box ID`, with a pipe as descriptor 3.
 const (
 	KeeperVerb = "keep-box"
-	HoldFlag   = "--hold" // see Begin
+	HoldFlag   = "hold"
+	SizeFlag   = "size"
 )
+
+// Handover is how a box goes over to a keeper of its own.
+type Handover struct {
+	Hold bool                             // what the box writes is held back for the first to attach to it
+	Size [2]uint16                        // rows and columns of his terminal; 0 is unknown
+	Warn func(format string, args ...any) // of what the keeper warns of while it starts the box; may be nil
+}
 
 // StartError is what kept a detached box from starting, as its keeper told it.
 type StartError struct {
@@ -32,11 +40,18 @@ type StartError struct {
 
 func (e *StartError) Error() string { return e.Text }
 
+// started is what a keeper tells when it has started its box, or could not.
+type started struct {
+	StartError
+	Warnings []string `json:"warnings,omitempty"`
+}
+
 const readyFD = 3
 
 // Detach hands the box over to a keeper of its own, and returns when the box runs. If it does not come to, nothing of it
 // is left, and the error is the keeper's, a *StartError.
-func (r *Record) Detach(ctx context.Context) error {
+func (r *Record) Detach(ctx context.Context, how Handover) error {
+	r.handover = how
 	err := r.detach(ctx)
 	if err != nil {
 		return errors.Join(err, r.Discard())
@@ -65,8 +80,11 @@ func (r *Record) detach(ctx context.Context) error {
 		return err
 	}
 	cmd := exec.Command(self, KeeperVerb, r.ID)
-	if r.hold {
-		cmd.Args = append(cmd.Args, HoldFlag)
+	if r.handover.Hold {
+		cmd.Args = append(cmd.Args, "--"+HoldFlag)
+	}
+	if size := r.handover.Size; size[0] != 0 {
+		cmd.Args = append(cmd.Args, fmt.Sprintf("--%s=%d,%d", SizeFlag, size[0], size[1]))
 	}
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), RunVariable+"="+r.home.Run, "TANDEM_ROOT="+r.home.Data)
@@ -84,13 +102,18 @@ func (r *Record) detach(ctx context.Context) error {
 		waitErr := cmd.Wait()
 		return fmt.Errorf("box: its keeper ended: %w%s", errors.Join(waitErr, context.Cause(ctx), err), lastWords(words.Name()))
 	}
-	var told StartError
+	var told started
 	if err := json.Unmarshal(text, &told); err != nil {
 		return fmt.Errorf("box: its keeper said %q: %w", text, err)
 	}
+	for _, w := range told.Warnings {
+		if r.handover.Warn != nil {
+			r.handover.Warn("%s", w)
+		}
+	}
 	if told.Text != "" {
 		_ = cmd.Wait() // its words are told
-		return &told
+		return &told.StartError
 	}
 	return cmd.Process.Release()
 }
@@ -105,7 +128,7 @@ func lastWords(path string) string {
 
 // KeepDetached is the keeper's whole life: it takes the box over, starts it, tells so, logs what it writes, and puts down
 // its end. tell says what tandem would say, and end with, for an error.
-func (h *Home) KeepDetached(id string, hold bool, tell func(error) StartError) error {
+func (h *Home) KeepDetached(id string, how Handover, tell func(error) StartError) error {
 	ready := os.NewFile(readyFD, "ready")
 	if ready == nil {
 		return errors.New("box: nobody waits for this keeper")
@@ -115,14 +138,17 @@ func (h *Home) KeepDetached(id string, hold bool, tell func(error) StartError) e
 	if err != nil {
 		return err
 	}
-	r.hold = hold
+	var told started
+	how.Warn = func(format string, args ...any) { told.Warnings = append(told.Warnings, fmt.Sprintf(format, args...)) }
+	r.handover = how
 	k, err := r.takeOver()
+	r.handover = Handover{Hold: how.Hold} // the next start is nobody's to hear of, and of no size that is known
 	if err != nil {
-		text, encodeErr := json.Marshal(tell(err))
-		_, writeErr := ready.Write(text)
-		return errors.Join(err, encodeErr, writeErr)
+		told.StartError = tell(err)
 	}
-	if _, err := ready.WriteString("{}"); err != nil {
+	text, encodeErr := json.Marshal(told)
+	_, writeErr := ready.Write(text)
+	if err := errors.Join(err, encodeErr, writeErr); err != nil {
 		return err
 	}
 	ready.Close()
@@ -227,7 +253,13 @@ func (k *kept) start(r *Record) error {
 
 // streams are the box's ends, and the keeper's readers of the others.
 func (k *kept) streams(r *Record) (t Streams, theirs []*os.File, err error) {
-	t.Warn = func(format string, args ...any) { fmt.Fprintf(os.Stderr, "warning: "+format+"\n", args...) }
+	t.ConsoleSize = r.handover.Size
+	t.Warn = func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, "warning: "+format+"\n", args...)
+		if r.handover.Warn != nil {
+			r.handover.Warn(format, args...)
+		}
+	}
 	if r.Options.TTY {
 		t.Console = func(master *os.File) error {
 			defer master.Close()

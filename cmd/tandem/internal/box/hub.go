@@ -70,7 +70,7 @@ func newHub(r *Record) (*hub, error) {
 	if err != nil {
 		return nil, fmt.Errorf("box: listen for who attaches: %w", err)
 	}
-	h := &hub{listener: l, clients: make(map[*client]bool), arrived: make(chan struct{}), holds: r.hold, patience: slow}
+	h := &hub{listener: l, clients: make(map[*client]bool), arrived: make(chan struct{}), holds: r.handover.Hold, patience: slow}
 	h.serving.Go(h.accept)
 	return h, nil
 }

@@ -13,7 +13,7 @@ import (
 // newTestHub is a keeper's hub without a box. Its folder's path is longer than a socket's may be.
 func newTestHub(t *testing.T, hold bool) (*hub, *Record) {
 	t.Helper()
-	r := &Record{ID: newID(), hold: hold, home: &Home{Run: filepath.Join(t.TempDir(), strings.Repeat("long", 40))}}
+	r := &Record{ID: newID(), handover: Handover{Hold: hold}, home: &Home{Run: filepath.Join(t.TempDir(), strings.Repeat("long", 40))}}
 	if err := os.MkdirAll(r.file(""), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -18,9 +18,8 @@ func (r *Record) Hold() error {
 	return r.save()
 }
 
-// Begin starts a box that has ended, or was never started, with a keeper of its own. One that runs is left alone. With
-// hold, what it writes is held back for the first to attach to it.
-func (r *Record) Begin(ctx context.Context, hold bool) error {
+// Begin starts a box that has ended, or was never started, with a keeper of its own. One that runs is left alone.
+func (r *Record) Begin(ctx context.Context, how Handover) error {
 	unlock, err := lock.File(r.file("begin.lock"))
 	if err != nil {
 		return fmt.Errorf("%w: %s", ErrNotFound, r.Name)
@@ -46,7 +45,7 @@ func (r *Record) Begin(ctx context.Context, hold bool) error {
 	if err := r.anew(); err != nil {
 		return err
 	}
-	r.hold = hold
+	r.handover = how
 	if err := r.detach(ctx); err != nil {
 		failed := r.change(func(now *Record) { now.Keeper = Keeper{} })
 		if before != nil && failed == nil {
@@ -149,7 +148,7 @@ func (r *Record) Again(ctx context.Context, s syscall.Signal, limit time.Duratio
 			return err
 		}
 	}
-	if err := r.Begin(ctx, false); err != nil {
+	if err := r.Begin(ctx, Handover{}); err != nil {
 		return err
 	}
 	r.tell("restart")

@@ -40,8 +40,8 @@ type Record struct {
 	Network  *network.Attachment `json:"network,omitempty"`
 	Exit     *Exit               `json:"exit,omitempty"` // nil until it has ended
 
-	home *Home
-	hold bool // output is held back for who says that he attaches
+	home     *Home
+	handover Handover
 }
 
 // Exit is how a box ended.
