@@ -211,6 +211,30 @@ func TestConsoleShell(t *testing.T) {
 	m.expect(poweredOff)
 }
 
+// TestLastWords has a program end right after it has written much to a line that is slow to send it.
+func TestLastWords(t *testing.T) {
+	const size = 64 << 10
+	for _, script := range []string{
+		"tr '\\0' . </dev/zero | head -c 65530; echo LAST",
+		// Its last words are another's, who is in the background.
+		"set -m; (head -c 65530 /dev/zero | tr '\\0' .; echo LAST) & wait",
+	} {
+		t.Run(script, func(t *testing.T) {
+			m := start(t, spec{
+				config: config.Config{Console: &config.Console{Command: []string{"sh", "-c", "stty -opost; echo FIRST; " + script}}},
+				slow:   true,
+			})
+			m.waitEnd()
+			m.expect(poweredOff)
+			_, words, _ := strings.Cut(m.console.String(), "FIRST\n")
+			words, _, found := strings.Cut(words, "LAST\n")
+			if got := strings.Count(words, "."); !found || got != size-6 {
+				t.Errorf("%d bytes have come of %d, the last words %v", got, size-6, found)
+			}
+		})
+	}
+}
+
 // TestEnd ends the machine in each way that a guest may try.
 func TestEnd(t *testing.T) {
 	for _, test := range []struct {

@@ -6,14 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tandem/guest/config"
 	"tandem/guest/program"
-	"tandem/guest/reap"
 )
 
 // openConsole makes the console the standard streams, also for Go's own last words.
@@ -66,8 +64,7 @@ func (p *pid1) runConsole(c *config.Console) error {
 	}
 }
 
-// runProgram runs it once, as the leader of a session that the terminal controls: this is what job control and ctrl-C
-// need.
+// runProgram runs it once, in a session that the terminal controls: this is what job control and ctrl-C need.
 func (p *pid1) runProgram(c *config.Console) error {
 	tty, err := openTerminal(cmp.Or(c.Device, consoleDevice()))
 	if err != nil {
@@ -82,24 +79,20 @@ func (p *pid1) runProgram(c *config.Console) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Command[0], err)
 	}
-	fd := tty.Fd()
-	_, ended, err := p.processes.Start(file, c.Command, &syscall.ProcAttr{
-		Dir:   dir,
-		Env:   p.env,
-		Files: []uintptr{fd, fd, fd},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: true},
-	})
+	l, err := startLeader(p.processes, tty, file, c.Command, p.env, dir)
+	if err != nil {
+		return fmt.Errorf("start the session's leader: %w", err)
+	}
+	defer l.close()
+	status, err := l.wait()
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, program.StartError(err))
 	}
-	reportEnd(file, <-ended)
-	return nil
-}
-
-func reportEnd(file string, exit reap.Exit) {
-	if s := exit.Status; s.Signaled() {
-		report("%s: %v", file, s.Signal())
+	drain(tty)
+	if status.Signaled() {
+		report("%s: %v", file, status.Signal())
 	}
+	return nil
 }
 
 // openTerminal opens a terminal that is to be a program's. O_NONBLOCK: a serial line without a carrier would block the

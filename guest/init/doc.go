@@ -16,7 +16,8 @@
 //	more file systems     devpts, tmpfs, cgroup2, tracefs, ...; the Config's own
 //	host name, lo
 //	  |
-//	  +--> console program    a shell with job control; its end ends the machine
+//	  +--> console's leader   the session on the terminal, until all is sent that was written to it
+//	  |      +--> program     a shell with job control; its end ends the machine
 //	  +--> agent              commands from the host (package agent)
 //	  |
 //	  v

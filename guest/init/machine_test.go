@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tandem/boot/initramfs"
 	"tandem/boot/store"
@@ -29,7 +32,8 @@ type machine struct {
 	command *exec.Cmd
 	console console
 	input   *os.File
-	ended   chan struct{} // QEMU has
+	lines   sync.WaitGroup // what QEMU has written is on its way to the console
+	ended   chan struct{}  // QEMU has
 }
 
 // spec is what machines differ in.
@@ -38,6 +42,7 @@ type spec struct {
 	configText []byte // instead of config, if not nil
 	files      []initramfs.File
 	args       []string // of QEMU
+	slow       bool     // the console sends a few kilobytes a second
 }
 
 // archive is the base archive: tandem itself is init.
@@ -87,11 +92,19 @@ func start(t *testing.T, s spec) *machine {
 		"-serial", "stdio",
 	}, s.args...)...)
 	m.command.Stdin, m.command.Stdout, m.command.Stderr = stdin, &m.console, &m.console
-	if err := m.command.Start(); err != nil {
+	var line *os.File
+	if s.slow {
+		line = m.slowLine()
+		m.command.Stdout = line
+	}
+	err = m.command.Start()
+	line.Close()
+	if err != nil {
 		t.Fatal(err)
 	}
 	go func() {
 		m.command.Wait()
+		m.lines.Wait()
 		close(m.ended)
 	}()
 	t.Cleanup(func() {
@@ -103,6 +116,30 @@ func start(t *testing.T, s spec) *machine {
 		}
 	})
 	return m
+}
+
+// slowLine is a file whose reader, the console, takes 512 bytes at a time, 40 times a second.
+func (m *machine) slowLine() *os.File {
+	m.t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	// The least that there is: QEMU's port has to wait, and the guest's for QEMU's.
+	if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, os.Getpagesize()); err != nil {
+		m.t.Fatal(err)
+	}
+	m.lines.Go(func() {
+		defer r.Close()
+		pace := time.NewTicker(time.Second / 40)
+		defer pace.Stop()
+		for range pace.C {
+			if _, err := io.CopyN(&m.console, r, 512); err != nil {
+				return
+			}
+		}
+	})
+	return w
 }
 
 // initrd writes the machine's archives.

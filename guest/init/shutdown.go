@@ -15,9 +15,6 @@ const (
 	// termGrace is how long processes have to end when they are asked to, killGrace when they are not asked.
 	termGrace = 2 * time.Second
 	killGrace = 2 * time.Second
-	// drainGrace bounds the wait for the console's next byte to leave: perhaps nobody reads them. A port that is emulated
-	// may take seconds for all of them.
-	drainGrace = time.Second
 )
 
 // shutdown ends the machine and does not return, whatever happens on the way.
@@ -40,7 +37,7 @@ func (p *pid1) settle() error {
 	}
 	unix.Sync()
 	unmountAll()
-	drainConsole()
+	drain(os.Stderr)
 	return nil
 }
 
@@ -65,6 +62,7 @@ func (p *pid1) endProcesses() {
 			return
 		case <-time.After(step.grace):
 		}
+		drain(os.Stderr) // the console's session is about to lose its leader
 	}
 }
 
@@ -93,31 +91,4 @@ func unmountAll() {
 // onDisk tells whether a file system outlives the machine.
 func onDisk(info *mountinfo.Info) bool {
 	return info.Major != 0 // a device; all others have numbers of "unnamed" devices, major 0
-}
-
-// drainConsole waits until the serial port has sent what is in the kernel's buffer.
-func drainConsole() {
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		const wait = 1 // tcdrain(3): ioctl_tty(2), TCSBRK with an argument that is not 0
-		unix.IoctlSetInt(int(os.Stderr.Fd()), unix.TCSBRK, wait)
-	}()
-	look := time.NewTicker(drainGrace / 20)
-	defer look.Stop()
-	least, since := -1, time.Now()
-	for {
-		select {
-		case <-drained:
-			return
-		case <-look.C:
-		}
-		left, err := unix.IoctlGetInt(int(os.Stderr.Fd()), unix.TIOCOUTQ)
-		if err == nil && (left < least || least < 0) {
-			least, since = left, time.Now()
-		}
-		if time.Since(since) > drainGrace {
-			return
-		}
-	}
 }
