@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/cmd/tandem/internal/box"
+	"tandem/network/port"
 )
 
 func newPsCommand() *cobra.Command {
@@ -110,7 +112,7 @@ func printBoxes(w io.Writer, list []listed, full bool) error {
 func (l listed) words() string {
 	switch l.status {
 	case box.Running:
-		return "Up " + ago(l.Started)
+		return "Up " + ago(l.Started) + l.healthWords()
 	case box.Paused:
 		return "Up " + ago(l.Started) + " (Paused)"
 	case box.Restarting:
@@ -121,6 +123,16 @@ func (l listed) words() string {
 	return strings.ToUpper(string(l.status[:1])) + string(l.status[1:])
 }
 
+func (l listed) healthWords() string {
+	switch {
+	case l.Health == nil:
+		return ""
+	case l.Health.Status == box.HealthStarting:
+		return " (health: starting)"
+	}
+	return fmt.Sprintf(" (%s)", l.Health.Status)
+}
+
 func (l listed) ports() string {
 	var words []string
 	if l.Network != nil {
@@ -128,7 +140,27 @@ func (l listed) ports() string {
 			words = append(words, p.String())
 		}
 	}
-	return strings.Join(words, ", ")
+	return strings.Join(append(words, exposedWords(l.OnlyExposed())...), ", ")
+}
+
+// exposedWords has a word for each run of ports, which come in their order.
+func exposedWords(list []port.Exposed) []string {
+	var words []string
+	for _, protocol := range []port.Protocol{port.TCP, port.UDP} {
+		of := slices.DeleteFunc(slices.Clone(list), func(e port.Exposed) bool { return e.Protocol != protocol })
+		for len(of) > 0 {
+			n := 1
+			for n < len(of) && of[n].Port == of[n-1].Port+1 {
+				n++
+			}
+			word := of[0].String()
+			if n > 1 {
+				word = fmt.Sprintf("%d-%s", of[0].Port, of[n-1])
+			}
+			words, of = append(words, word), of[n:]
+		}
+	}
+	return words
 }
 
 // ago is a time span in its largest unit.

@@ -29,6 +29,9 @@ that would start it after a reboot.
 With -it such a process stays with the container too, and this one is at its terminal: Ctrl-P Ctrl-Q (--detach-keys) leave
 the container running, tandem attach comes back to it, and tandem logs shows what was on the terminal.
 
+A healthcheck, the image's or that of --health-cmd, is a command that is run in the container now and then, by the process
+that stays with it. tandem ps, inspect and events tell what it found.
+
 Exit statuses: the command's own, or 128 and the number of the signal that killed it. Otherwise:
   125  tandem itself failed
   126  the command cannot be executed
@@ -43,6 +46,7 @@ func newRunCommand() *cobra.Command {
 		Example: `  tandem run --rootfs / -- ps aux
   tandem run -it --rm alpine
   tandem run -d --name web -m 64M --cpus 0.5 -p 8080:80 -v ./site:/www:ro busybox httpd -f -h /www
+  tandem run -d -P --health-cmd 'wget -q -O /dev/null localhost' --health-interval 5s nginx && tandem ps
   tandem run -it --name shell alpine    # Ctrl-P Ctrl-Q leaves it; tandem attach shell
   tandem run --trace --rm --rootfs / true`,
 		RunE: func(cmd *cobra.Command, args []string) error {

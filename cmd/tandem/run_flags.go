@@ -21,9 +21,11 @@ type runFlags struct {
 	options box.Options
 	rootfs  string
 	limits  boxLimitFlags
+	health  healthFlags
 	shm     sizeValue
 
 	volumes, mounts, tmpfs, publish []string
+	expose                          []string
 	env, envFiles, labels, sysctl   []string
 	ulimits, devices, security, dns []string
 	entrypoint, network             string
@@ -61,6 +63,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.volumes, "volume", "v", nil, "show a file or folder of the host in the container, `SOURCE:TARGET[:ro]`")
 	flags.StringArrayVar(&f.mounts, "mount", nil, "the same in words, `type=bind|tmpfs,src=SOURCE,dst=TARGET[,ro]`")
 	flags.StringArrayVar(&f.tmpfs, "tmpfs", nil, "an empty folder in memory at `TARGET[:size=64m,...]`")
+	flags.StringArrayVar(&o.VolumesFrom, "volumes-from", nil, "have the volumes of another container, `CONTAINER[:ro]`")
 	flags.BoolVar(&o.ReadOnly, "read-only", false, "let nothing be written to the root file system")
 	flags.Var(&f.shm, "shm-size", "size of /dev/shm (default 64M)")
 	flags.StringArrayVar(&f.devices, "device", nil, "let it use a device of the host, `/dev/SOURCE[:/dev/TARGET][:rwm]`")
@@ -78,6 +81,8 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.network, "net", "", "")
 	_ = flags.MarkHidden("net") // it exists
 	flags.StringArrayVarP(&f.publish, "publish", "p", nil, "let the host's port lead to the container's, `[ADDRESS:]PORT:PORT[/udp]`")
+	flags.BoolVarP(&o.PublishAll, "publish-all", "P", false, "let free ports of the host lead to all that the image and --expose name")
+	flags.StringArrayVar(&f.expose, "expose", nil, "say that it listens on `PORT[-PORT][/udp]`")
 	flags.StringArrayVar(&f.dns, "dns", nil, "`ADDRESS` of a name server, in the place of the host's")
 	flags.StringArrayVar(&o.DNSSearch, "dns-search", nil, "`DOMAIN` to look names up in, in the place of the host's; . for none")
 	flags.StringArrayVar(&o.DNSOptions, "dns-option", nil, "`OPTION` of resolv.conf, in the place of the host's")
@@ -94,6 +99,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.Privileged, "privileged", false, "let it do all that root may do on the host: no filter, all devices, /sys to write to")
 	flags.IntVar(&o.OOMScoreAdj, "oom-score-adj", 0, "whom the kernel kills first when memory runs out, -1000 to 1000")
 
+	f.health.register(flags)
 	flags.BoolVar(&o.Init, "init", false, "run the command below an init, which reaps what nobody waits for, and passes signals on")
 	flags.StringVar(&o.StopSignal, "stop-signal", "", "`SIGNAL` by which `tandem stop` asks it to end (default: the image's, or TERM)")
 	flags.IntVar(&o.StopTimeout, "stop-timeout", defaultStopTimeout, "`SECONDS` that it then has")
@@ -108,6 +114,9 @@ func (f *runFlags) settle(flags *pflag.FlagSet, args []string) (*box.Options, er
 	o.ShmSize = int64(f.shm)
 	var err error
 	if o.Limits, o.Restart, err = f.limits.settle(flags, o.Limits, o.Restart); err != nil {
+		return nil, err
+	}
+	if o.Health, err = f.health.settle(flags); err != nil {
 		return nil, err
 	}
 	if f.rootfs != "" {
@@ -239,6 +248,13 @@ func (f *runFlags) readNetwork() error {
 			return flagError("publish", text, err)
 		}
 		f.options.Ports = append(f.options.Ports, m)
+	}
+	for _, text := range f.expose {
+		ports, err := port.ParseExposed(text)
+		if err != nil {
+			return flagError("expose", text, err)
+		}
+		f.options.Exposed = append(f.options.Exposed, ports...)
 	}
 	for _, text := range f.dns {
 		a, err := netip.ParseAddr(text)

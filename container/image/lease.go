@@ -24,6 +24,7 @@ type Lease struct {
 	Lower  []string      `json:"lower"`  // the layers' folders as overlayfs takes its lower ones, topmost first
 	Root   RootFolder    `json:"root"`   // what the container's root folder has to look like
 	Config ocispec.Image `json:"config"` // what to run
+	Health *Healthcheck  `json:"healthcheck,omitempty"`
 }
 
 // A RootFolder is how the root folder of an image looks. Overlayfs shows the root of its topmost layer, which is an
@@ -80,6 +81,9 @@ func (s *Store) acquire(ctx context.Context, owner, ref string, p Progress) (Lea
 	lease := Lease{
 		Owner: owner, Ref: ref, Image: f.descriptor.Digest, Since: time.Now().UTC(),
 		Lower: s.lower(set), Root: set.root(), Config: f.config,
+	}
+	if lease.Health, err = parseHealthcheck(f.rawConfig); err != nil {
+		return Lease{}, err
 	}
 	data, err := json.MarshalIndent(leaseFile{lease, set.keys}, "", "  ")
 	if err != nil {

@@ -78,9 +78,10 @@ func (r *Record) Keep(ctx context.Context, p *container.Process) (Exit, error) {
 
 // await waits for the box's end, and takes down what runs only with a process in it.
 func (r *Record) await(ctx context.Context, p *container.Process) (Exit, error) {
-	stopRelay, stopWatch := r.relayPorts(ctx), r.watchMemory(ctx)
+	stopRelay, stopWatch, stopHealth := r.relayPorts(ctx), r.watchMemory(ctx), r.watchHealth(ctx)
 	status, err := p.Wait()
 	stopRelay()
+	stopHealth()
 	told := stopWatch()
 	if err != nil {
 		return Exit{}, err

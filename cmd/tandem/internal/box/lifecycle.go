@@ -75,6 +75,7 @@ func (r *Record) anew() error {
 	}
 	return r.change(func(now *Record) {
 		now.Exit, now.LastExit, now.Restarts, now.Keeper, now.Options.Detach = nil, nil, 0, self, true
+		now.Health = startHealth(now.Healthcheck)
 	})
 }
 

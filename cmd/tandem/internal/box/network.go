@@ -57,9 +57,12 @@ func (r *Record) planNetwork(ctx context.Context) (*boxNetwork, error) {
 		}
 		from = other
 	case network.ModeBridge:
-		var err error
+		ports, err := r.published()
+		if err != nil {
+			return nil, err
+		}
 		n.setup, err = network.Prepare(ctx, network.Spec{
-			ID: r.ID, Mode: n.mode, State: filepath.Join(r.home.Run, networkFolder), NetNS: "/proc/PID/ns/net", OpenNetNS: n.open, Ports: o.Ports,
+			ID: r.ID, Mode: n.mode, State: filepath.Join(r.home.Run, networkFolder), NetNS: "/proc/PID/ns/net", OpenNetNS: n.open, Ports: ports,
 		})
 		if err != nil {
 			return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"tandem/container/image"
 	"tandem/network"
 	"tandem/network/port"
 )
@@ -37,12 +38,13 @@ type Options struct {
 	Limits
 	Restart RestartPolicy `json:"restart,omitzero"`
 
-	Ulimits  []specs.POSIXRlimit `json:"ulimits,omitempty"`
-	Devices  []Device            `json:"devices,omitempty"`
-	Mounts   []specs.Mount       `json:"mounts,omitempty"` // of -v, --mount and --tmpfs
-	ReadOnly bool                `json:"readOnly,omitempty"`
-	ShmSize  int64               `json:"shmSize,omitempty"`
-	Sysctl   map[string]string   `json:"sysctl,omitempty"`
+	Ulimits     []specs.POSIXRlimit `json:"ulimits,omitempty"`
+	Devices     []Device            `json:"devices,omitempty"`
+	Mounts      []specs.Mount       `json:"mounts,omitempty"`      // of -v, --mount and --tmpfs, and of the containers below
+	VolumesFrom []string            `json:"volumesFrom,omitempty"` // CONTAINER[:ro]
+	ReadOnly    bool                `json:"readOnly,omitempty"`
+	ShmSize     int64               `json:"shmSize,omitempty"`
+	Sysctl      map[string]string   `json:"sysctl,omitempty"`
 
 	CapAdd          []string            `json:"capAdd,omitempty"`
 	CapDrop         []string            `json:"capDrop,omitempty"`
@@ -59,13 +61,16 @@ type Options struct {
 
 	Network    *network.Mode  `json:"network,omitempty"` // nil is the default one
 	Ports      []port.Mapping `json:"ports,omitempty"`
+	Exposed    []port.Exposed `json:"exposed,omitempty"`    // beside the image's
+	PublishAll bool           `json:"publishAll,omitempty"` // of those exposed
 	DNS        []netip.Addr   `json:"dns,omitempty"`
 	DNSSearch  []string       `json:"dnsSearch,omitempty"`
 	DNSOptions []string       `json:"dnsOptions,omitempty"`
 	AddHosts   []string       `json:"addHosts,omitempty"` // NAME:ADDRESS
 
-	StopSignal  string `json:"stopSignal,omitempty"`
-	StopTimeout int    `json:"stopTimeout"` // seconds
+	Health      *image.Healthcheck `json:"healthcheck,omitempty"` // what it does not say, the image does
+	StopSignal  string             `json:"stopSignal,omitempty"`
+	StopTimeout int                `json:"stopTimeout"` // seconds
 }
 
 // ErrOption is in each error of Check.
@@ -100,7 +105,7 @@ func (o *Options) Check() error {
 			return err
 		}
 	}
-	return errors.Join(o.Limits.Check(), o.checkHostname(), o.checkNamespaces(), o.checkEnv(), o.checkPorts())
+	return errors.Join(o.Limits.Check(), o.checkHostname(), o.checkNamespaces(), o.checkEnv(), o.checkPorts(), o.checkVolumesFrom(), checkHealth(o.Health))
 }
 
 func (o *Options) checkHostname() error {
@@ -124,8 +129,11 @@ func (o *Options) checkEnv() error {
 }
 
 func (o *Options) checkPorts() error {
-	if len(o.Ports) == 0 || o.Network == nil || o.Network.Kind == network.ModeBridge {
+	switch {
+	case o.Network == nil || o.Network.Kind == network.ModeBridge || len(o.Ports) == 0 && !o.PublishAll:
 		return nil
+	case o.PublishAll:
+		return wrong("--publish-all with --network %v: ports are published by a bridge", o.Network)
 	}
 	return wrong("--publish %v with --network %v: ports are published by a bridge", o.Ports[0], o.Network)
 }

@@ -26,7 +26,7 @@ func (h *Home) New(ctx context.Context, o Options, progress image.Progress) (*Re
 	if err != nil {
 		return nil, err
 	}
-	if err := r.findLayers(ctx, progress); err != nil {
+	if err := errors.Join(r.takeVolumes(), r.findLayers(ctx, progress)); err != nil {
 		return nil, errors.Join(err, r.discard())
 	}
 	if err := r.save(); err != nil {
@@ -42,7 +42,7 @@ func (r *Record) findLayers(ctx context.Context, progress image.Progress) error 
 		if err := r.useFolder(); err != nil {
 			return err
 		}
-		return r.setCommand()
+		return errors.Join(r.setCommand(), r.setHealthcheck(nil))
 	}
 	store, err := r.home.Images()
 	if err != nil {
@@ -53,7 +53,7 @@ func (r *Record) findLayers(ctx context.Context, progress image.Progress) error 
 		return err
 	}
 	r.Image, r.Lower, r.Root, r.ImageConfig = lease.Image.String(), lease.Lower, lease.Root, lease.Config.Config
-	return r.setCommand()
+	return errors.Join(r.setCommand(), r.setHealthcheck(lease.Health))
 }
 
 // useFolder takes a folder of the host for the one layer.
@@ -140,7 +140,7 @@ func (h *Home) Explain(ctx context.Context, o Options, progress image.Progress) 
 		}
 		r.Lower, r.ImageConfig, r.Root.Mode = lower, config.Config, 0o755
 	}
-	if err := r.setCommand(); err != nil {
+	if err := errors.Join(r.setCommand(), r.takeVolumes()); err != nil {
 		return nil, err
 	}
 	n, err := r.planNetwork(ctx)

@@ -34,6 +34,9 @@ type Record struct {
 	Lower       []string            `json:"lower,omitempty"` // layers, the topmost first
 	Root        image.RootFolder    `json:"root,omitzero"`
 
+	Healthcheck *image.Healthcheck `json:"healthcheck,omitempty"` // nil is none
+	Health      *Health            `json:"health,omitempty"`      // what it found since the box was started
+
 	PID      int                 `json:"pid,omitempty"`      // of its first process, on the host
 	Restarts int                 `json:"restarts,omitempty"` // by its keeper, since it was started
 	LastExit *Exit               `json:"lastExit,omitempty"` // before those
@@ -85,6 +88,9 @@ func (r *Record) refresh() error {
 	}
 	r.Name = now.Name
 	r.Options.Limits, r.Options.Restart = now.Options.Limits, now.Options.Restart
+	if now.Health != nil { // by the goroutine that tests it
+		r.Health = now.Health
+	}
 	return nil
 }
 
