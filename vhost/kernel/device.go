@@ -130,7 +130,7 @@ func (d *Device) SetMemory(mem *memory.Space) error {
 }
 
 // SetLogBase is VHOST_SET_LOG_BASE: the address, in this process, of a bitmap with a
-// bit for each page of guest memory.
+// bit for each page of guest memory. See Net.SetLog.
 func (d *Device) SetLogBase(addr uint64) error {
 	return ioctl(d, setLogBase, fmt.Sprintf("%#x", addr), &addr)
 }

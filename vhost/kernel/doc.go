@@ -44,6 +44,9 @@
 //     each with a queue of one tap.
 //   - Used indices begin where the used ring stands in memory; only the available
 //     index is told (VHOST_SET_VRING_BASE).
+//   - Writes of the kernel to guest memory are not seen by KVM's log of dirty pages. vhost keeps one of its own
+//     (package dirty, [Net.SetLog]). vhost-vsock knows its ioctls, but marks the used rings alone: its buffers are
+//     taken without their guest addresses. So Vsock has no such method.
 //   - A driver that breaks its ring has the ring's error eventfd signalled, and
 //     nothing else happens: the device has failed, with [ErrFailed].
 //   - A worker serves all rings of its device. Since Linux 6.5 rings can have workers

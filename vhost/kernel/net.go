@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"tandem/vhost/dirty"
 	"tandem/virtio"
 	"tandem/virtio/memory"
 )
@@ -35,6 +36,7 @@ type Net struct {
 	spec     NetSpec
 	pairs    []*Device
 	features uint64
+	log      *dirty.Log // nil for none
 }
 
 var _ virtio.RingServer = (*Net)(nil)
@@ -98,23 +100,15 @@ func (n *Net) Activate(a *virtio.Activation) error {
 			}
 		}
 	}
-	features := a.Features & n.Features()
-	if n.spec.Header {
-		features |= 1 << FeatureNetVirtioHdr
-	}
-	for _, d := range n.pairs {
-		if err := d.SetFeatures(features); err != nil {
-			return err
-		}
-		if err := d.SetMemory(a.Memory); err != nil {
-			return err
-		}
-	}
 	l, err := newLife(a, NetPath)
 	if err != nil {
 		return err
 	}
 	n.life = l
+	if err := n.prepare(); err != nil {
+		n.stopAll()
+		return err
+	}
 	for i, q := range a.Queues {
 		if q.Queue == nil {
 			continue
@@ -127,11 +121,31 @@ func (n *Net) Activate(a *virtio.Activation) error {
 	return nil
 }
 
+// prepare tells the pairs what all of their rings have in common.
+func (n *Net) prepare() error {
+	if err := n.checkLog(); err != nil {
+		return err
+	}
+	for _, d := range n.pairs {
+		// The old bitmap may be gone, and the memory be larger than it was.
+		if err := n.setLogBase(d); err != nil {
+			return err
+		}
+		if err := d.SetFeatures(n.agreed()); err != nil {
+			return err
+		}
+		if err := d.SetMemory(n.life.Memory); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // start sets a ring up and gives it its tap, upon which it runs.
 func (n *Net) start(i int, q virtio.Queue) error {
 	pair, index := i/ringsPerPair, i%ringsPerPair
 	d := n.pairs[pair]
-	r, err := startRing(d, index, q, n.life.Memory, n.life.failed, n.spec.BusyPoll)
+	r, err := startRing(d, index, q, n.life, n.log != nil, n.spec.BusyPoll)
 	if err != nil {
 		return err
 	}
@@ -209,7 +223,7 @@ func (n *Net) QueueAt(avail uint64) (queue uint16, ok bool) {
 		return 0, false
 	}
 	for i, r := range n.life.rings {
-		if r != nil && r.avail == avail {
+		if r != nil && r.addr.Avail == avail {
 			return uint16(i), true
 		}
 	}
@@ -220,6 +234,11 @@ func (n *Net) QueueAt(avail uint64) (queue uint16, ok bool) {
 func (n *Net) SetMemory(mem *memory.Space) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.log != nil {
+		if err := n.log.Covers(mem); err != nil {
+			return fmt.Errorf("kernel: %s: set memory: %w", NetPath, err)
+		}
+	}
 	for _, d := range n.pairs {
 		if err := d.SetMemory(mem); err != nil {
 			return err

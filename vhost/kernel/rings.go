@@ -9,7 +9,6 @@ import (
 	"tandem/internal/eventfd"
 	"tandem/vhost"
 	"tandem/virtio"
-	"tandem/virtio/memory"
 )
 
 // ErrFailed says that the kernel met a ring that makes no sense. It alone knows more
@@ -19,13 +18,13 @@ var ErrFailed = errors.New("the kernel gave a ring up")
 // ring is a queue that the kernel serves.
 type ring struct {
 	dev   *Device
-	index int    // in its device
-	avail uint64 // where the kernel was told that the available ring is
+	index int       // in its device
+	addr  VringAddr // where the kernel was told that it is
 	call  *vhost.Call
 }
 
-// startRing tells the kernel all of a ring but to start.
-func startRing(dev *Device, index int, q virtio.Queue, mem *memory.Space, failed *eventfd.FD, busy time.Duration) (r *ring, err error) {
+// startRing tells the kernel all of a ring but to start. logged has writes to the used ring marked.
+func startRing(dev *Device, index int, q virtio.Queue, l *life, logged bool, busy time.Duration) (r *ring, err error) {
 	cfg := q.Config()
 	call, err := vhost.NewCall(cfg.Interrupt)
 	if err != nil {
@@ -37,23 +36,23 @@ func startRing(dev *Device, index int, q virtio.Queue, mem *memory.Space, failed
 			r.forget()
 		}
 	}()
-	addr := VringAddr{Index: uint32(index)}
+	addr := VringAddr{Index: uint32(index), LogGuest: cfg.Used}
 	for _, a := range []struct {
 		gpa uint64
 		to  *uint64
 	}{{cfg.Desc, &addr.Desc}, {cfg.Avail, &addr.Avail}, {cfg.Used, &addr.Used}} {
-		b, err := mem.Slice(a.gpa, 1)
+		b, err := l.Memory.Slice(a.gpa, 1)
 		if err != nil {
 			return nil, err
 		}
 		*a.to = vhost.Address(b)
 	}
-	r.avail = addr.Avail
+	r.addr = addr
 	for _, step := range []func() error{
 		func() error { return dev.SetVringNum(index, cfg.Size) },
 		func() error { return dev.SetVringBase(index, cfg.Start) },
-		func() error { return dev.SetVringAddr(addr) },
-		func() error { return dev.SetVringErr(index, failed.Fd()) },
+		func() error { return r.setAddr(logged) },
+		func() error { return dev.SetVringErr(index, l.failed.Fd()) },
 		func() error { return dev.SetVringCall(index, call.Event().Fd()) },
 		func() error { return dev.SetVringKick(index, q.Kick.Fd()) },
 	} {
@@ -67,6 +66,15 @@ func startRing(dev *Device, index int, q virtio.Queue, mem *memory.Space, failed
 		}
 	}
 	return r, nil
+}
+
+// setAddr says where the ring is, also while it runs: then the addresses must be the same.
+func (r *ring) setAddr(logged bool) error {
+	a := r.addr
+	if logged {
+		a.Flags |= VringLog
+	}
+	return r.dev.SetVringAddr(a)
 }
 
 // forget takes the eventfds away. The ring has stopped: what is left to say of a

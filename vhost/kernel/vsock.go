@@ -117,7 +117,7 @@ func (v *Vsock) startAll(queues []virtio.Queue) error {
 		if i >= len(queues) || queues[i].Queue == nil {
 			return fmt.Errorf("kernel: vhost-vsock: queue %d is not enabled: %w", i, unix.EINVAL)
 		}
-		r, err := startRing(v.dev, i, queues[i], v.life.Memory, v.life.failed, 0)
+		r, err := startRing(v.dev, i, queues[i], v.life, false, 0)
 		if err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func (v *Vsock) StartQueue(i int, q virtio.Queue) error {
 	if i >= vsockRings {
 		return nil
 	}
-	r, err := startRing(v.dev, i, q, v.life.Memory, v.life.failed, 0)
+	r, err := startRing(v.dev, i, q, v.life, false, 0)
 	if err != nil {
 		return err
 	}

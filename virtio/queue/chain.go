@@ -78,6 +78,9 @@ func (q *Queue) walk(c *Chain) *Error {
 	if i >= entries {
 		return c.broken("head is beyond the table of %d", entries)
 	}
+	if q.marks != nil {
+		q.marks.begin(c.Head)
+	}
 	for {
 		d := load(table, i)
 		if left--; d.flags&descIndirect != 0 {
@@ -92,6 +95,9 @@ func (q *Queue) walk(c *Chain) *Error {
 		}
 		if err := c.add(q.mem, d); err != nil {
 			return err
+		}
+		if q.marks != nil && d.flags&descWrite != 0 {
+			q.marks.add(c.Head, d.addr, uint64(d.len))
 		}
 		if d.flags&descNext == 0 {
 			break

@@ -51,6 +51,7 @@ type Config struct {
 	Interrupt Interrupt // what calls the driver
 	Observer  Observer  // what is told of each step; nil for nobody
 	Tracker   Tracker   // what remembers the chains in flight; nil for nobody
+	Marker    Marker    // what is told of the memory that is written; nil for nobody
 }
 
 // Tracker remembers, outside of this process, which chains were popped and not yet

@@ -38,6 +38,7 @@ type Queue struct {
 	kicksOff bool     // DisableKicks is in force
 	broken   error    // what Pop failed with: for good
 	trail    []Event  // what Publish has to tell the observer of
+	marks    *marks   // nil without a Marker
 }
 
 // New checks where a driver put its queue and makes the device's side of it.
@@ -65,6 +66,7 @@ func New(mem *memory.Space, cfg Config) (*Queue, error) {
 		pushed:    cfg.Start,
 		published: cfg.Start,
 		resume:    cfg.Resume,
+		marks:     newMarks(&cfg),
 	}
 	// One who died while serving the queue may have left them off.
 	q.kicksOff = atomic16.Load(q.usedFlags)&usedNoNotify != 0
@@ -160,6 +162,9 @@ func (q *Queue) Push(head uint16, written uint32) {
 	elem := q.used[ringSlots+slot*usedSlot:][:usedSlot]
 	binary.LittleEndian.PutUint32(elem, uint32(head))
 	binary.LittleEndian.PutUint32(elem[4:], written)
+	if q.marks != nil {
+		q.marks.pushed(head, slot)
+	}
 	if q.cfg.Observer != nil {
 		q.trail = append(q.trail, Event{
 			Stage: UsedPublished, Queue: uint16(q.cfg.Index),
@@ -185,6 +190,9 @@ func (q *Queue) Publish() {
 	old := q.published
 	atomic16.Store(q.usedIdx, q.pushed)
 	q.published = q.pushed
+	if q.marks != nil {
+		q.markIdx()
+	}
 	if t := q.cfg.Tracker; t != nil {
 		t.Published(q.published)
 	}
@@ -229,6 +237,9 @@ func (q *Queue) DisableKicks() {
 	}
 	atomic16.Store(q.usedFlags, usedNoNotify)
 	q.kicksOff = true
+	if q.marks != nil {
+		q.markFlags()
+	}
 }
 
 // EnableKicks asks for a kick with the next available chain, and tells whether
@@ -238,9 +249,15 @@ func (q *Queue) EnableKicks() (more bool) {
 	switch {
 	case q.cfg.EventIdx:
 		atomic16.Store(q.availEvent, q.next)
+		if q.marks != nil {
+			q.markAvailEvent()
+		}
 	case q.kicksOff:
 		atomic16.Store(q.usedFlags, 0)
 		q.kicksOff = false
+		if q.marks != nil {
+			q.markFlags()
+		}
 	}
 	// The fence in Store stands between the wish and this load: the driver raises
 	// the index, and then looks whether a kick is wanted.
