@@ -91,7 +91,7 @@ func copyFiles(cmd *cobra.Command, f cpFlags, source, target string) error {
 		return err
 	}
 	defer done()
-	c := &fileCopy{cpFlags: f, cmd: cmd, box: cp.Place{Root: root}}
+	c := &fileCopy{cpFlags: f, cmd: cmd, name: r.Name, box: cp.Place{Root: root}}
 	if err := c.checkVolume(r, fromName+toName, from, to, fromName != ""); err != nil {
 		return err
 	}
@@ -118,6 +118,7 @@ func copyFiles(cmd *cobra.Command, f cpFlags, source, target string) error {
 type fileCopy struct {
 	cpFlags
 	cmd   *cobra.Command
+	name  string // of the container
 	box   cp.Place
 	bytes atomic.Int64
 }
@@ -142,6 +143,9 @@ func (c *fileCopy) warn(format string, args ...any) {
 	fmt.Fprintf(c.cmd.ErrOrStderr(), "tandem: warning: "+format+"\n", args...)
 }
 
+// inBox tells that it is the container's files that are meant.
+func (c *fileCopy) inBox(err error) error { return fmt.Errorf("cp: container %s: %w", c.name, err) }
+
 func (c *fileCopy) packing() cp.PackOptions {
 	return cp.PackOptions{Xattrs: c.archive, Warn: c.warn, Count: func(n int64) { c.bytes.Add(n) }}
 }
@@ -149,7 +153,7 @@ func (c *fileCopy) packing() cp.PackOptions {
 func (c *fileCopy) out(from, to string) error {
 	s, err := c.box.Open(from, c.follow)
 	if err != nil {
-		return err
+		return c.inBox(err)
 	}
 	defer s.Close()
 	if to == tarStream {
@@ -181,7 +185,7 @@ func (c *fileCopy) in(from, to string) error {
 		}
 		t, err := c.box.Target(to, nil)
 		if err != nil {
-			return err
+			return c.inBox(err)
 		}
 		defer t.Close()
 		o.Archive = true // who made the archive said whose its files are
@@ -194,7 +198,7 @@ func (c *fileCopy) in(from, to string) error {
 	defer s.Close()
 	t, err := c.box.Target(to, s)
 	if err != nil {
-		return err
+		return c.inBox(err)
 	}
 	defer t.Close()
 	return cp.Copy(t, s, c.packing(), o)

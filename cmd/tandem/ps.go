@@ -17,13 +17,14 @@ import (
 )
 
 func newPsCommand() *cobra.Command {
-	var all, quiet, full, asJSON bool
+	var f psFlags
+	var quiet, full, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "ps [flags]",
 		Short: "List containers",
 		Long: "Lists the containers that run, with --all also those that have ended.\n" +
 			"A container is dead when the process that kept it was killed: its exit status is lost (see tandem system gc).",
-		Example: "  tandem ps -a\n  tandem ps -q | xargs -r tandem stop\n  tandem ps --json | jq -r '.[].name'",
+		Example: "  tandem ps -a\n  tandem ps -f status=exited -f name=web\n  tandem ps -q | xargs -r tandem stop\n  tandem ps --json | jq -r '.[].name'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			home, err := box.Open()
@@ -31,11 +32,9 @@ func newPsCommand() *cobra.Command {
 				return err
 			}
 			list, listErr := home.List()
-			shown := []listed{}
-			for _, r := range list {
-				if s := r.Status(); all || s == box.Running || s == box.Paused || s == box.Restarting || s == box.Created && r.Keeper != (box.Keeper{}) {
-					shown = append(shown, listed{r, s})
-				}
+			shown, err := f.choose(list)
+			if err != nil {
+				return err
 			}
 			switch {
 			case asJSON:
@@ -53,11 +52,61 @@ func newPsCommand() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().BoolVarP(&all, "all", "a", false, "those that have ended too")
+	cmd.Flags().BoolVarP(&f.all, "all", "a", false, "those that have ended too")
+	cmd.Flags().StringArrayVarP(&f.filters, "filter", "f", nil, "those alone for which `NAME=VALUE` holds: "+psFilters)
+	cmd.Flags().IntVarP(&f.last, "last", "n", -1, "the `NUMBER` that were made last, those that have ended too")
+	cmd.Flags().BoolVarP(&f.latest, "latest", "l", false, "the one that was made last")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print IDs alone")
 	cmd.Flags().BoolVar(&full, "no-trunc", false, "print IDs and commands in full")
 	addJSONFlag(cmd, &asJSON)
 	return cmd
+}
+
+// psFlags say which containers are listed.
+type psFlags struct {
+	all, latest bool
+	last        int // negative is any number
+	filters     []string
+}
+
+// choose takes containers as they come, the newest first.
+func (f psFlags) choose(list []*box.Record) ([]listed, error) {
+	last, ended := f.last, f.all
+	if f.latest {
+		last = 1
+	}
+	for _, text := range f.filters { // who asks for those that have ended wants to see them
+		ended = ended || strings.HasPrefix(text, "status=") || strings.HasPrefix(text, "exited=")
+	}
+	shown := []listed{}
+	if _, err := (listed{Record: &box.Record{}}).matches(f.filters); err != nil { // there may be none to try them on
+		return nil, err
+	}
+	for _, r := range list {
+		l := listed{r, r.Status()}
+		ok, err := l.matches(f.filters)
+		switch {
+		case err != nil:
+			return nil, err
+		case ok && (ended || last >= 0 || l.alive()):
+			shown = append(shown, l)
+		}
+	}
+	if last >= 0 {
+		shown = shown[:min(last, len(shown))]
+	}
+	return shown, nil
+}
+
+// alive tells whether somebody looks after a container.
+func (l listed) alive() bool {
+	switch l.status {
+	case box.Running, box.Paused, box.Restarting:
+		return true
+	case box.Created:
+		return l.Keeper != (box.Keeper{})
+	}
+	return false
 }
 
 // listed is a container, with what it was doing when it was listed.

@@ -85,5 +85,13 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	if verb := imageVerbs[args[0]]; verb != "" && !cmd.HasParent() {
+		return fmt.Errorf("%q is not a command of tandem; it has 'tandem image %s'", args[0], verb)
+	}
 	return fmt.Errorf("%q is not a command of %s\nSee '%s --help'", args[0], cmd.CommandPath(), cmd.CommandPath())
+}
+
+// imageVerbs are docker's commands for images that stand below a noun here.
+var imageVerbs = map[string]string{
+	"images": "ls", "pull": "pull", "push": "push", "load": "import", "import": "import", "save": "save", "tag": "tag", "rmi": "rm", "history": "layers",
 }

@@ -118,19 +118,25 @@ func newBox(cmd *cobra.Command, f *runFlags, o *box.Options) (*box.Record, error
 
 // pullForRun gets the image, if it shall be got.
 func pullForRun(ctx context.Context, home *box.Home, ref, policy string, progress image.Progress) error {
-	if ref == "" || policy == pullNever {
+	if ref == "" {
 		return nil
 	}
 	store, err := home.Images()
 	if err != nil {
 		return err
 	}
+	if policy == pullNever {
+		_, err := store.Resolve(ref)
+		return imageHint(err)
+	}
 	if policy == pullMissing {
 		if _, err := store.Resolve(ref); !errors.Is(err, image.ErrNotFound) {
 			return err
 		}
 	}
-	_, err = store.Pull(ctx, ref, image.TransferOptions{Progress: progress})
+	if _, err = store.Pull(ctx, ref, image.TransferOptions{Progress: progress}); err != nil && policy == pullMissing {
+		return fmt.Errorf("image %s is not here (see `tandem image ls`), and cannot be got: %w", ref, err)
+	}
 	return err
 }
 

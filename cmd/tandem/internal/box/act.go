@@ -44,6 +44,9 @@ func (r *Record) Pause(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if r.Status() == Paused {
+		return fmt.Errorf("container is paused already: %s", r.Name)
+	}
 	if err := c.Pause(ctx); err != nil {
 		return err
 	}
@@ -56,6 +59,9 @@ func (r *Record) Unpause(ctx context.Context) error {
 	c, err := r.running()
 	if err != nil {
 		return err
+	}
+	if r.Status() != Paused {
+		return fmt.Errorf("container is not paused: %s", r.Name)
 	}
 	if err := c.Resume(ctx); err != nil {
 		return err
@@ -133,7 +139,7 @@ func (r *Record) Remove(ctx context.Context, force bool) error {
 	case s == Dead:
 	case s == Created && r.Keeper == Keeper{}: // it was never started
 	case !force:
-		return fmt.Errorf("%w: %s is %s; stop it first, or remove it with --force", ErrRunning, r.Name, s)
+		return fmt.Errorf("%w: %s; stop it first, or remove it with --force", ErrRunning, r.Name)
 	default:
 		if err := r.kill(ctx); err != nil {
 			return err

@@ -35,6 +35,9 @@ func (r *Record) Exec(ctx context.Context, o ExecOptions, t Streams) (*Execution
 	if err != nil {
 		return nil, err
 	}
+	if r.Status() == Paused {
+		return nil, fmt.Errorf("container is paused: %s; tandem unpause %s lets it go on", r.Name, r.Name)
+	}
 	config, err := c.Config()
 	if err != nil {
 		return nil, err

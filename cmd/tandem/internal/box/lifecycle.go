@@ -41,13 +41,13 @@ func (r *Record) Begin(ctx context.Context, how Handover) error {
 	if err := r.Keeper.Wait(ctx); err != nil { // the last one may be about to tidy up
 		return err
 	}
-	before := r.Exit
+	before, began := r.Exit, r.Started
 	if err := r.anew(); err != nil {
 		return err
 	}
 	r.handover = how
 	if err := r.detach(ctx); err != nil {
-		failed := r.change(func(now *Record) { now.Keeper = Keeper{} })
+		failed := r.change(func(now *Record) { now.Keeper, now.Started = Keeper{}, began })
 		if before != nil && failed == nil {
 			failed = r.putExit(*before)
 		}
@@ -75,7 +75,7 @@ func (r *Record) anew() error {
 	}
 	return r.change(func(now *Record) {
 		now.Exit, now.LastExit, now.Restarts, now.Keeper, now.Options.Detach = nil, nil, 0, self, true
-		now.Health = startHealth(now.Healthcheck)
+		now.Started, now.Health = time.Time{}, startHealth(now.Healthcheck)
 	})
 }
 

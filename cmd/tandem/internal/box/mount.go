@@ -2,7 +2,9 @@ package box
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -27,6 +29,9 @@ func ParseVolume(text string) (specs.Mount, error) {
 		options = strings.Split(parts[2], ",")
 	}
 	m, err := bindMount(parts[0], parts[1], options)
+	if errors.Is(err, fs.ErrNotExist) && !strings.Contains(parts[0], "/") {
+		return bad("%v; there are no volumes with names: the source is a file or folder of this machine", err)
+	}
 	if err != nil {
 		return bad("%v", err)
 	}

@@ -84,7 +84,7 @@ func wrong(format string, args ...any) error {
 func (o *Options) Check() error {
 	switch {
 	case o.Image == "" && o.Rootfs == "":
-		return wrong("neither an image nor --rootfs: run what?")
+		return wrong("the image is missing, or --rootfs in its place")
 	case o.Image != "" && o.Rootfs != "":
 		return wrong("an image (%s) and --rootfs: run which?", o.Image)
 	case o.Rootfs != "" && !path.IsAbs(o.Rootfs):

@@ -41,18 +41,26 @@ func (r *Record) Status() Status {
 		return Restarting
 	}
 	if err != nil {
-		return Created
+		return r.betweenTimes()
 	}
 	state, err := c.State()
 	switch {
 	case err != nil:
-		return Created
+		return r.betweenTimes()
 	case state.Status == container.StatePaused:
 		return Paused
 	case state.Status == specs.StateRunning:
 		return Running
 	}
-	return Created
+	return r.betweenTimes()
+}
+
+// betweenTimes is what a box is doing that its keeper is about to start, or has yet to put down the end of.
+func (r *Record) betweenTimes() Status {
+	if r.Started.IsZero() {
+		return Created
+	}
+	return Running
 }
 
 // Container is the engine's.

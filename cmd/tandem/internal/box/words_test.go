@@ -1,0 +1,43 @@
+package box_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestWords has commands be told what cannot be done, by the names that their user knows.
+func TestWords(t *testing.T) {
+	b := newBench(t)
+	b.detach([]string{"--name", "up"}, "sleep", "1000")
+	b.detach([]string{"--name", "frozen"}, "sleep", "1000")
+	b.must("pause", "frozen")
+	here := t.TempDir()
+	for _, test := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{"pause", "frozen"}, 125, "tandem: container is paused already: frozen\n"},
+		{[]string{"unpause", "up"}, 125, "tandem: container is not paused: up\n"},
+		{[]string{"exec", "frozen", "true"}, 125, "tandem: container is paused: frozen; tandem unpause frozen lets it go on\n"},
+		{[]string{"rm", "up"}, 125, "tandem: container is running: up; stop it first, or remove it with --force\n"},
+		{[]string{"rm", "none"}, 125, "tandem: no such container: none\n"},
+		{[]string{"rm", "-f", "none"}, 0, "tandem: no such container: none\n"},
+		{[]string{"cp", "up:/none", here}, 125, "tandem: cp: container up: open /none: no such file or directory\n"},
+		{[]string{"run"}, 125, "tandem: invalid option: the image is missing, or --rootfs in its place\n"},
+		{[]string{"run", "--pull", "never", "none"}, 125, "tandem: image: none: no such image (see `tandem image ls`)\n"},
+		{[]string{"run", "-v", "data:/x", "--rootfs", b.root, "true"}, 125, "there are no volumes with names"},
+		{[]string{"ps", "-f", "colour=red"}, 125, "want id, name, label"},
+		{[]string{"images"}, 125, "tandem: \"images\" is not a command of tandem; it has 'tandem image ls'\n"},
+	} {
+		got := b.tandem(test.args...)
+		if whole := strings.HasPrefix(test.want, "tandem: "); got.status != test.status || whole && got.stderr != test.want || !strings.Contains(got.stderr, test.want) {
+			t.Errorf("tandem %q: status %d, %q, want %d, %q", test.args, got.status, got.stderr, test.status, test.want)
+		}
+	}
+	if got := b.must("ps", "-f", "status=paused", "-q"); got != b.record("frozen").ID[:12] {
+		t.Errorf("ps of those that are paused: %q", got)
+	}
+	b.must("rm", "-f", "up", "frozen")
+	b.empty()
+}
