@@ -128,17 +128,18 @@ func tunQueue(ns *netns.NS, name string, flags uint16) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The Go runtime polls files that are non-blocking when they get their name; the device can be polled only now.
+	// The Go runtime polls files that are non-blocking when they get their name. This one is for a poller of the caller's:
+	// each packet would wake the runtime's too.
+	file := os.NewFile(uintptr(fd), tunDevice)
 	if err := unix.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("%s: set O_NONBLOCK: %w", tunDevice, err)
+		return nil, errors.Join(fmt.Errorf("%s: set O_NONBLOCK: %w", tunDevice, err), file.Close())
 	}
-	return os.NewFile(uintptr(fd), tunDevice), nil
+	return file, nil
 }
 
-// OpenTap opens queues of a tap that Attach made, each a file that reads and writes one packet at a time, ready for a
-// poller. host is the path of the namespace that it is in, the caller's if empty; tap is what it was made with. The
-// caller closes them. While none is open, the link has no carrier.
+// OpenTap opens queues of a tap that Attach made. Each is a file that reads and writes one packet at a time, non-blocking,
+// for a poller of the caller's: the Go runtime's does not watch it. host is the path of the namespace that the tap is in,
+// the caller's if empty; tap is what it was made with. The caller closes them. While none is open, the link has no carrier.
 func OpenTap(host, name string, queues int, tap Tap) (files []*os.File, err error) {
 	sp := hostSpace(host, "")
 	defer sp.close()

@@ -101,17 +101,16 @@ func readReplies(t *testing.T, queues []*os.File) <-chan arpReply {
 	t.Helper()
 	replies := make(chan arpReply)
 	var group sync.WaitGroup
-	t.Cleanup(func() {
-		for _, q := range queues {
-			q.SetReadDeadline(time.Now())
-		}
-		group.Wait()
-	})
+	t.Cleanup(group.Wait) // the context of a test ends before
 	for _, q := range queues {
 		group.Go(func() {
 			buffer := make([]byte, 2000)
-			for {
+			for t.Context().Err() == nil {
 				n, err := q.Read(buffer)
+				if errors.Is(err, unix.EAGAIN) {
+					_, _ = unix.Poll([]unix.PollFd{{Fd: int32(q.Fd()), Events: unix.POLLIN}}, 100)
+					continue
+				}
 				if err != nil {
 					return
 				}

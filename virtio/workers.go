@@ -1,7 +1,9 @@
 package virtio
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,8 +24,8 @@ type Later time.Duration
 func (l Later) Error() string { return fmt.Sprintf("to be served in %v", time.Duration(l)) }
 
 // Workers serve the queues of a device that answers each chain before it takes the
-// next one of that queue: a goroutine a queue, which sleeps in Queue.Kick. Many
-// devices need nothing else: their Activate, Reset, StopQueue, StartQueue and
+// next one of that queue: a goroutine a queue, in a thread that sleeps until its
+// queue is kicked. Many devices need nothing else: their Activate, Reset, StopQueue, StartQueue and
 // Notify are one call each.
 //
 // The zero Workers serve nothing. They can be started, stopped and started again.
@@ -162,6 +164,14 @@ type worker struct {
 
 func (k *worker) run() {
 	defer close(k.done)
+	kicks, err := k.queue.Kick.NewWaiter()
+	if err != nil {
+		if !errors.Is(err, os.ErrClosed) {
+			k.life.end(err)
+		}
+		return
+	}
+	defer kicks.Close()
 	// Chains may be there already: a driver may fill the queue, though not kick,
 	// before it sets DRIVER_OK.
 	for kicked := false; ; kicked = true {
@@ -172,7 +182,7 @@ func (k *worker) run() {
 		if k.stopping.Load() {
 			return
 		}
-		if _, err := k.queue.Kick.Wait(); err != nil {
+		if err := kicks.Wait(); err != nil {
 			return // closed: no more kicks
 		}
 	}

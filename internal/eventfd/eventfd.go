@@ -1,9 +1,11 @@
 // Package eventfd owns Linux eventfds: the counters that KVM, vhost and a monitor
 // use to wake each other.
 //
-// An FD waits in Go's network poller, so a goroutine that waits costs no thread,
-// and its descriptor can be handed to the kernel (KVM_IOEVENTFD, KVM_IRQFD,
-// VHOST_SET_VRING_KICK) at the same time.
+// An FD is never in Go's network poller. Whatever is, is watched by an epoll
+// instance for as long as it is open: each kick of a guest would wake a thread of
+// this process, also where the kernel's vhost serves the queue and nobody here waits.
+// He who waits does so in a thread, as he would in C (see Waiter): between the kick
+// and the device there is one system call, and no scheduler but the kernel's.
 package eventfd
 
 import (
@@ -12,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,12 +22,20 @@ import (
 // FD is one eventfd(2). All methods may be called at the same time from several
 // goroutines, except that the counter which one Wait takes is not seen by another.
 type FD struct {
-	file *os.File
-	num  int
+	num int
 
-	// wait guards buf: a buffer on the stack would escape through os.File.Read and
-	// cost an allocation each wake-up.
+	// use is held for reading by whoever uses the descriptor, so that Close does not
+	// give its number to another file under their feet.
+	use    sync.RWMutex
+	closed atomic.Bool
+
+	mu      sync.Mutex // guards waiters
+	waiters []*Waiter
+
+	// wait has one Wait at a time, and guards what is Wait's: a waiter, from the first one on, and a buffer, as one on the
+	// stack would escape and cost an allocation each wake-up.
 	wait sync.Mutex
+	own  *Waiter
 	buf  [8]byte
 }
 
@@ -37,7 +48,7 @@ func New() (*FD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: create: %w", err)
 	}
-	return wrap(num), nil
+	return &FD{num: num}, nil
 }
 
 // Adopt takes over an eventfd that came from elsewhere, such as a vhost-user peer.
@@ -47,44 +58,38 @@ func Adopt(num int) (*FD, error) {
 		unix.Close(num)
 		return nil, fmt.Errorf("eventfd: adopt %d: %w", num, err)
 	}
-	return wrap(num), nil
-}
-
-func wrap(num int) *FD {
-	return &FD{file: os.NewFile(uintptr(num), "eventfd"), num: num}
+	return &FD{num: num}, nil
 }
 
 // Fd is the descriptor's number, for an ioctl. It stays owned by e and is valid
-// until Close. (os.File.Fd would put the descriptor in blocking mode.)
+// until Close.
 func (e *FD) Fd() int { return e.num }
 
-// Signal adds one to the counter and so wakes whoever waits. The error is
-// os.ErrClosed after Close.
-func (e *FD) Signal() error {
-	_, err := e.file.Write(one)
-	if err != nil {
-		return fmt.Errorf("eventfd: signal: %w", err)
+// borrow keeps the descriptor open until give. It is false once e is closed.
+func (e *FD) borrow() bool {
+	e.use.RLock()
+	if e.closed.Load() {
+		e.use.RUnlock()
+		return false
 	}
-	return nil
+	return true
 }
 
-// TrySignal is Signal that never waits: a counter that is full, which only somebody
-// else who has the eventfd can bring about, wakes its reader as it is.
-func (e *FD) TrySignal() error {
-	raw, err := e.file.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("eventfd: signal: %w", err)
-	}
-	if err := raw.Control(trySignal); err != nil {
+func (e *FD) give() { e.use.RUnlock() }
+
+// Signal adds one to the counter and so wakes whoever waits. It never blocks: a
+// counter that is full, which only somebody else who has the eventfd can bring
+// about, wakes its reader as it is. The error is os.ErrClosed after Close.
+func (e *FD) Signal() error {
+	if !e.borrow() {
 		return fmt.Errorf("eventfd: signal: %w", os.ErrClosed)
 	}
+	defer e.give()
+	_, err := retry(func() (int, error) { return unix.Write(e.num, one) })
+	if err != nil && !errors.Is(err, unix.EAGAIN) {
+		return fmt.Errorf("eventfd: signal: %w", err)
+	}
 	return nil
-}
-
-// trySignal has no result: the two errors that there are say that the counter is full, and
-// that the descriptor is no eventfd.
-func trySignal(fd uintptr) {
-	_, _ = retry(func() (int, error) { return unix.Write(int(fd), one) })
 }
 
 // Wait blocks until the counter is not zero, sets it to zero and returns what it
@@ -93,52 +98,76 @@ func trySignal(fd uintptr) {
 func (e *FD) Wait() (uint64, error) {
 	e.wait.Lock()
 	defer e.wait.Unlock()
-	if _, err := e.file.Read(e.buf[:]); err != nil {
-		return 0, fmt.Errorf("eventfd: wait: %w", err)
+	if e.own == nil {
+		w, err := e.NewWaiter()
+		if err != nil {
+			return 0, err
+		}
+		e.own = w
 	}
-	return binary.NativeEndian.Uint64(e.buf[:]), nil
+	for {
+		if n, err := e.take(e.buf[:]); n > 0 || err != nil {
+			return n, err
+		}
+		if err := e.own.Wait(); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // Pending tells whether the counter is not zero, without changing it.
 func (e *FD) Pending() bool {
-	raw, err := e.file.SyscallConn()
-	if err != nil {
+	if !e.borrow() {
 		return false
 	}
-	pending := false
-	raw.Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := retry(func() (int, error) { return unix.Poll(p, 0) })
-		pending = err == nil && n == 1 && p[0].Revents&unix.POLLIN != 0
-	})
-	return pending
+	defer e.give()
+	p := []unix.PollFd{{Fd: int32(e.num), Events: unix.POLLIN}}
+	n, err := retry(func() (int, error) { return unix.Poll(p, 0) })
+	return err == nil && n == 1 && p[0].Revents&unix.POLLIN != 0
 }
 
 // Clear sets the counter to zero and returns what it was; it never blocks.
-func (e *FD) Clear() (uint64, error) {
-	raw, err := e.file.SyscallConn()
-	if err != nil {
+func (e *FD) Clear() (uint64, error) { return e.take(make([]byte, 8)) }
+
+func (e *FD) take(buf []byte) (uint64, error) {
+	if !e.borrow() {
+		return 0, fmt.Errorf("eventfd: clear: %w", os.ErrClosed)
+	}
+	defer e.give()
+	_, err := retry(func() (int, error) { return unix.Read(e.num, buf) })
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return 0, nil
+	case err != nil:
 		return 0, fmt.Errorf("eventfd: clear: %w", err)
 	}
-	var (
-		buf     [8]byte
-		readErr error
-	)
-	err = raw.Control(func(fd uintptr) {
-		_, readErr = retry(func() (int, error) { return unix.Read(int(fd), buf[:]) })
-	})
-	switch {
-	case err != nil:
-		// What os.File gives here wraps nothing; there is one reason only.
-		return 0, fmt.Errorf("eventfd: clear: %w", os.ErrClosed)
-	case readErr != nil && !errors.Is(readErr, unix.EAGAIN):
-		return 0, fmt.Errorf("eventfd: clear: %w", readErr)
-	}
-	return binary.NativeEndian.Uint64(buf[:]), nil
+	return binary.NativeEndian.Uint64(buf), nil
 }
 
-// Close closes the descriptor; a blocked Wait returns.
-func (e *FD) Close() error { return e.file.Close() }
+// Close closes the descriptor; whoever waits is told so first. The error is
+// os.ErrClosed the second time.
+func (e *FD) Close() error {
+	if e.closed.Swap(true) {
+		return fmt.Errorf("eventfd: close: %w", os.ErrClosed)
+	}
+	e.mu.Lock()
+	for _, w := range e.waiters {
+		w.rouse()
+	}
+	e.mu.Unlock()
+	e.use.Lock() // they are out
+	err := unix.Close(e.num)
+	e.use.Unlock()
+	e.wait.Lock()
+	defer e.wait.Unlock()
+	if e.own != nil {
+		e.own.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("eventfd: close: %w", err)
+	}
+	return nil
+}
 
 func retry(call func() (int, error)) (int, error) {
 	for {

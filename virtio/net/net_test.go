@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"tandem/virtio"
@@ -344,5 +345,42 @@ func TestDropText(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(`{"drops": {"boredom": 1}}`), &out); err == nil {
 		t.Error("a reason that there is not was taken")
+	}
+}
+
+// countedCalls is an Observer.
+type countedCalls struct{ atomic.Int32 }
+
+func (c *countedCalls) Observe(e queue.Event) {
+	if e.Stage == queue.CallSent && e.Queue == 0 {
+		c.Add(1)
+	}
+}
+
+// TestFramesThatWaitAreToldOnce has frames come one at a time, and then more of them wait than one call tells of.
+func TestFramesThatWaitAreToldOnce(t *testing.T) {
+	calls := new(countedCalls)
+	d, _, ends := newCard(t, Spec{Leave: 1 << virtio.FeatureEventIdx}) // so that each time a driver looks is a call
+	g := virtiotest.New(t, virtiotest.Kinds()[0], d, virtiotest.Options{Observer: calls})
+	g.Start(^uint64(0), 256)
+	for i := range 3 {
+		pieces := post(g, 0, 200)
+		sendEnd(t, ends[0], frame([6]byte(mac), 100, byte(i)))
+		received(g, 0, pieces)
+	}
+	waitFor(t, "a call for each of 3 frames", func() bool { return calls.Load() == 3 })
+
+	const frames = batch + batch/2
+	for i := range frames {
+		sendEnd(t, ends[0], frame([6]byte(mac), 100, byte(i)))
+	}
+	pieces := post(g, 0, slices.Repeat([]uint32{200}, frames)...)
+	for i := range frames {
+		if got, _ := received(g, 0, pieces[i:]); !bytes.Equal(got, frame([6]byte(mac), 100, byte(i))) {
+			t.Fatalf("frame %d is %x", i, got)
+		}
+	}
+	if n := calls.Load() - 3; n > frames/4 {
+		t.Errorf("%d calls for %d frames that were there", n, frames)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tandem/internal/eventfd"
 	"tandem/virtio"
 	"tandem/virtio/internal/iovec"
 	"tandem/virtio/memory"
@@ -101,7 +102,6 @@ func (r *receivers) wake(from, to int) {
 	defer r.mu.RUnlock()
 	for pair := from; pair < min(to, len(r.list)); pair++ {
 		if x := r.list[pair]; x != nil {
-			_ = x.file.SetReadDeadline(aLongTimeAgo)
 			_ = x.queue.Kick.Signal()
 		}
 	}
@@ -159,10 +159,14 @@ type receiver struct {
 	stopping atomic.Bool
 	done     chan struct{}
 
+	// What its thread sleeps in: kicks alone, or frames too. Whoever wants something of it kicks.
+	kicks, frames *eventfd.Waiter
+
 	// The hand: buffers that were popped and not pushed yet, in a ring, oldest first.
 	hand   []queue.Chain
 	first  int
 	held   int
+	unseen int    // frames that were pushed and not published yet
 	room   uint64 // bytes in all of them
 	pieces int
 	full   bool // no more can be read into at once
@@ -173,7 +177,7 @@ type receiver struct {
 	// What the last read gave: see transmitter.
 	n       int
 	errno   error
-	reading func(fd uintptr) bool
+	reading func(fd uintptr)
 }
 
 func newReceiver(d *Device, pair int, q virtio.Queue) *receiver {
@@ -189,10 +193,7 @@ func newReceiver(d *Device, pair int, q virtio.Queue) *receiver {
 		frame = maxFrame
 	}
 	r.enough = uint64(HeaderSize + frame)
-	r.reading = func(fd uintptr) bool {
-		r.n, r.errno = r.vector.Readv(fd)
-		return !errors.Is(r.errno, unix.EAGAIN)
-	}
+	r.reading = func(fd uintptr) { r.n, r.errno = r.vector.Readv(fd) }
 	return r
 }
 
@@ -201,23 +202,56 @@ var errCut = errors.New("the backend is gone")
 
 func (r *receiver) run() {
 	defer close(r.done)
-	var err error
-	if r.raw, err = newRawFile(r.file); err == nil {
+	err := r.open()
+	if err == nil {
 		// Memory that belongs to another process (vhost-user) may have nothing behind it any more.
 		if fault := memory.Guard(func() { err = r.loop() }); fault != nil {
 			err = fault
 		}
 	}
+	r.close()
 	if err != nil && !errors.Is(err, errCut) && !r.dead() {
 		r.device.workers.Fail(err)
 	}
 	r.queue.Rewind(uint16(r.held))
 }
 
+func (r *receiver) open() (err error) {
+	if r.raw, err = newRawFile(r.file); err != nil {
+		return err
+	}
+	if r.kicks, err = r.queue.Kick.NewWaiter(); err != nil {
+		return cutIfClosed(err)
+	}
+	r.frames, err = r.queue.Kick.NewWaiter(r.file)
+	return cutIfClosed(err)
+}
+
+func (r *receiver) close() {
+	for _, w := range []*eventfd.Waiter{r.kicks, r.frames} {
+		if w != nil {
+			w.Close()
+		}
+	}
+}
+
+// cutIfClosed is for a Waiter's error: there are no more kicks, as a vhost-user back-end is about to stop the queue.
+func cutIfClosed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return errCut
+	}
+	return err
+}
+
 // dead tells whether the queue must be left alone.
 func (r *receiver) dead() bool { return r.stopping.Load() || r.device.workers.Failed() }
 
 func (r *receiver) loop() error {
+	defer func() {
+		if !r.device.workers.Failed() {
+			r.publish()
+		}
+	}()
 	r.queue.DisableKicks()
 	for !r.dead() {
 		if !r.inUse() {
@@ -252,16 +286,8 @@ func (r *receiver) loop() error {
 	return nil
 }
 
-// inUse tells whether frames come to this pair at all. It ends the deadline that wake has set.
-func (r *receiver) inUse() bool {
-	if !r.woken() {
-		return true
-	}
-	_ = r.file.SetReadDeadline(time.Time{})
-	return !r.woken()
-}
-
-func (r *receiver) woken() bool { return r.pair >= int(r.device.pairs.Load()) }
+// inUse tells whether frames come to this pair at all.
+func (r *receiver) inUse() bool { return r.pair < int(r.device.pairs.Load()) }
 
 // fill takes buffers into the hand until there are enough bytes, or no more buffers. Without VIRTIO_NET_F_MRG_RXBUF one
 // buffer is all that a frame can have.
@@ -296,6 +322,7 @@ const maxPieces = iovec.Max - 1
 
 // waitForBuffers sleeps until the driver posts some.
 func (r *receiver) waitForBuffers() error {
+	r.publish()
 	if r.queue.EnableKicks() {
 		r.queue.DisableKicks()
 		return nil
@@ -317,14 +344,8 @@ func (r *receiver) pause(wait time.Duration) error {
 
 // sleep waits for a kick, a timer or stop.
 func (r *receiver) sleep() error {
-	_, err := r.queue.Kick.Wait()
-	switch {
-	case err == nil, r.dead():
-		return nil
-	case errors.Is(err, os.ErrClosed):
-		return errCut // no more kicks: a vhost-user back-end is about to stop the queue
-	}
-	return err
+	r.publish()
+	return cutIfClosed(r.kicks.Wait())
 }
 
 // read waits for a frame and reads it, into the hand and the spill. It is false when it was woken before one came.
@@ -334,16 +355,26 @@ func (r *receiver) read() (bool, error) {
 		r.vector.Add(r.hand[(r.first+i)%len(r.hand)].Writable)
 	}
 	r.vector.AddOne(r.spill)
-	err := r.raw.Read(r.reading)
+	for {
+		if err := r.raw.Control(r.reading); err != nil {
+			return false, err
+		}
+		if r.dead() || !r.inUse() {
+			return false, nil
+		}
+		if !errors.Is(r.errno, unix.EAGAIN) {
+			return r.check()
+		}
+		r.publish()
+		if err := r.frames.Wait(); err != nil {
+			return false, cutIfClosed(err)
+		}
+	}
+}
+
+// check tells whether what was read is a frame.
+func (r *receiver) check() (bool, error) {
 	switch {
-	case r.stopping.Load(), r.woken():
-		return false, nil
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		// A wake from before: the pair is in use again.
-		_ = r.file.SetReadDeadline(time.Time{})
-		return false, nil
-	case err != nil:
-		return false, err
 	case errors.Is(r.errno, unix.EBADFD), errors.Is(r.errno, unix.EIO):
 		// Somebody has removed the tap: the cable is cut, and the card itself is as good as ever.
 		r.device.report(&os.PathError{Op: "read", Path: r.file.Name(), Err: r.errno})
@@ -395,8 +426,20 @@ func (r *receiver) deliver() error {
 		r.drop(c)
 	}
 	r.stats.moved(int(n) - HeaderSize)
-	r.queue.Publish()
+	if r.unseen++; r.unseen == batch {
+		r.publish()
+	}
 	return nil
+}
+
+// batch is how many frames the driver may have to wait for before it sees the first of them. They are those that are there
+// already: whenever there is no next one, or something else to wait for, it sees what it has.
+const batch = 64
+
+// publish lets the driver see the frames that it has got.
+func (r *receiver) publish() {
+	r.queue.Publish()
+	r.unseen = 0
 }
 
 // drop takes the oldest buffer out of the hand.
@@ -470,19 +513,14 @@ func put(pieces [][]byte, off int, b []byte) {
 	}
 }
 
-// aLongTimeAgo is a deadline that is over.
-var aLongTimeAgo = time.Unix(1, 0)
-
 // stop asks the goroutine to end.
 func (r *receiver) stop() {
 	r.stopping.Store(true)
-	_ = r.file.SetReadDeadline(aLongTimeAgo)
 	_ = r.queue.Kick.Signal()
 }
 
-// join waits until it has ended. The file is ready for the next one.
+// join waits until it has ended.
 func (r *receiver) join() {
 	<-r.done
-	_ = r.file.SetReadDeadline(time.Time{})
 	_, _ = r.queue.Kick.Clear()
 }

@@ -116,7 +116,7 @@ func FuzzSession(f *testing.F) {
 				break // the session is over
 			}
 			if flags&2 != 0 {
-				_ = p.kicks[0].TrySignal()
+				_ = p.kicks[0].Signal()
 			}
 		}
 		done := make(chan struct{})

@@ -47,7 +47,7 @@ func newRing(s *session, i int) *ring {
 // is the front-end's too, and may be full.
 func (r *ring) Signal() {
 	if e := r.call.Load(); e != nil {
-		_ = e.TrySignal() // closed: the front-end sent another one, and is called with it
+		_ = e.Signal() // closed: the front-end sent another one, and is called with it
 		return
 	}
 	if r.session.has(user.ProtocolInbandNotifications) {
@@ -60,7 +60,7 @@ func (r *ring) Event() *eventfd.FD { return nil }
 
 func (r *ring) signalError() {
 	if e := r.err.Load(); e != nil {
-		_ = e.TrySignal()
+		_ = e.Signal()
 		return
 	}
 	if r.session.has(user.ProtocolInbandNotifications) {
@@ -101,7 +101,7 @@ func (r *ring) setFD(request user.Request, fd int) error {
 	}
 	if request == user.SetVringCall && e != nil {
 		// What was to be signalled on the old one may be lost.
-		_ = e.TrySignal()
+		_ = e.Signal()
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func (r *ring) kickInBand() error {
 		r.kickFD = fd
 	}
 	if r.kick != nil {
-		return r.kick.TrySignal()
+		return r.kick.Signal()
 	}
 	return nil // a ring that starts looks by itself
 }
