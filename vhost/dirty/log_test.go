@@ -149,7 +149,13 @@ func TestOpenRefuses(t *testing.T) {
 		file         *os.File
 		size, offset uint64
 	}{
-		{file, 0, 0}, {file, 7, 0}, {file, 1 << 63, 0}, {file, 1<<64 - 1, 1}, {file, 8, 1 << 63}, {file, 8, 4}, {file, 0x1000, 0x2008},
+		{file, 0, 0},
+		{file, 7, 0},
+		{file, 1 << 63, 0},
+		{file, 1<<64 - 1, 1},
+		{file, 8, 1 << 63},
+		{file, 8, 4},
+		{file, 0x1000, 0x2008},
 		{null, 8, 0},
 	} {
 		if l, err := Open(test.file, test.size, test.offset); !errors.Is(err, ErrLayout) {

@@ -62,6 +62,8 @@ func (m *Message) DecodeReply(to Request, acked bool) (Payload, error) {
 		return nil, wrong(name, ErrFlags, "a request in place of a reply")
 	case f.replies:
 		return decode(name, f.reply, f.replyFDs, m)
+	case to == SetLogBase && !acked:
+		return decodeLogReply(name, m)
 	case acked:
 		return decode(name, bodyU64, none, m)
 	}
@@ -81,8 +83,20 @@ func (m *Message) DecodeBackend() (Payload, error) {
 	return decode(f.name, f.body, f.fds, m)
 }
 
-// Replies tells whether a request has a reply of its own, whatever REPLY_ACK says.
-func (r Request) Replies() bool { return requests[r].replies }
+// Replies tells whether a request has a reply of its own, whatever REPLY_ACK says, under the protocol that was agreed
+// upon.
+func (r Request) Replies(agreed ProtocolFeatures) bool {
+	return requests[r].replies || r == SetLogBase && agreed.Has(ProtocolLogSHMFD)
+}
+
+// decodeLogReply takes the reply to a SET_LOG_BASE of shared memory. The specification does not say what is in it:
+// libvhost-user's is a number without a meaning, DPDK's is empty.
+func decodeLogReply(name string, m *Message) (Payload, error) {
+	if len(m.Payload) == 0 {
+		return decode(name, bodyNone, none, m)
+	}
+	return decode(name, bodyU64, none, m)
+}
 
 func wrong(name string, err error, detail string) error {
 	return &ProtocolError{Op: "decode", Message: name, Detail: detail, Err: err}

@@ -112,7 +112,6 @@ func TestRefused(t *testing.T) {
 		fds     []int
 	}{
 		{user.SetFeatures, user.U64(1 << 63), nil},
-		{user.SetFeatures, user.U64(1 << user.FeatureLogAll), nil},
 		{user.SetProtocolFeatures, user.U64(1 << 63), nil},
 		{user.SetProtocolFeatures, user.U64(1 << user.ProtocolPagefault), nil},
 		{user.SetVringNum, user.VringState{Index: 2, Num: 64}, nil},
@@ -122,7 +121,7 @@ func TestRefused(t *testing.T) {
 		{user.SetVringNum, user.VringState{Index: 0, Num: 1 << 16}, nil},
 		{user.SetVringBase, user.VringState{Index: 0, Num: 1 << 16}, nil},
 		{user.SetVringEnable, user.VringState{Index: 0, Num: 2}, nil},
-		{user.SetVringAddr, user.VringAddr{Index: 0, Flags: 1}, nil},
+		{user.SetVringAddr, user.VringAddr{Index: 0, Flags: 2}, nil},
 		{user.SetVringKick, user.VringFD{Index: 2}, []int{event}},
 		{user.SetVringKick, user.VringFD{Index: 0}, []int{pipe[0]}},
 		{user.SetVringKick, user.VringFD{Index: 0}, []int{file}},
@@ -148,7 +147,7 @@ func TestRefused(t *testing.T) {
 		{user.AddMemReg, region(func(m *user.MemoryRegion) { m.GPA = memSize - 1 }), []int{file}},
 		{user.AddMemReg, region(func(*user.MemoryRegion) {}), nil},
 		{user.RemMemReg, region(func(*user.MemoryRegion) {}), []int{file, file}},
-		{user.SetLogBase, user.Log{Size: 4096}, []int{file}},
+		{user.SetLogBase, user.Log{Size: 8}, []int{file}},
 		{user.SetLogBase, user.U64(0), nil},
 		{user.SetLogFD, nil, []int{event}},
 		{user.SendRARP, user.U64(0), nil},

@@ -20,7 +20,8 @@
 // used index stands in memory: what others took and did not answer is taken again,
 // first those that the area for requests in flight names, in their order.
 //
-// Memory that changes under rings that run stops them for a moment.
+// Memory that changes under rings that run stops them for a moment. So does the log of dirty pages that is switched on
+// or off (package dirty): without one, the device pays nothing for it.
 //
 // # What a front-end can do wrong
 //
@@ -44,6 +45,5 @@
 //   - Its guest can break the rings, as in any device: the device fails, and says so
 //     by the ring's error eventfd and in the status.
 //
-// Not offered: logging of dirty pages and post-copy (there is no migration), an IOMMU,
-// packed rings, polling in place of a kick, and drivers without VIRTIO_F_VERSION_1.
+// Not offered: post-copy, an eventfd that is signalled for each page of the log (SET_LOG_FD), an IOMMU, packed rings, polling in place of a kick, and drivers without VIRTIO_F_VERSION_1.
 package backend

@@ -53,6 +53,35 @@ func recorded(t testing.TB) (session []byte) {
 	return session
 }
 
+// logged is a session that logs its dirty pages: in the file of the memory, so that what is marked is the guest's too,
+// and not at all in three others.
+func logged() (session []byte) {
+	word := func(list ...uint64) (b []byte) {
+		for _, v := range list {
+			b = binary.LittleEndian.AppendUint64(b, v)
+		}
+		return b
+	}
+	for _, m := range []struct {
+		request user.Request
+		fds     int
+		payload []byte
+	}{
+		{user.SetLogBase, 1, word(memSize/0x1000/8, memSize-0x2000)},
+		{user.SetFeatures, 0, word(1<<32 | 1<<30 | 1<<28 | 1<<29 | 1<<user.FeatureLogAll)},
+		{user.SetVringAddr, 0, word(vringLog<<32, userBase, userBase+0x2000, userBase+0x1000, 0x2000)},
+		{user.SetVringKick, 0x11, word(0)},
+		{user.SetLogBase, 1, word(8, 0)},
+		{user.SetLogBase, 1, word(memSize, 8)},
+		{user.SetLogBase, 0x21, word(4096, 0)},
+		{user.SetVringAddr, 0, word(vringLog<<32, userBase, userBase+0x2000, userBase+0x1000, 1<<64-8)},
+		{user.GetVringBase, 0, word(0)},
+	} {
+		session = append(session, fuzzMessage(uint32(m.request), m.fds, true, m.payload)...)
+	}
+	return session
+}
+
 // started is a session in which a ring runs.
 func started() (session []byte) {
 	u64 := func(list ...uint64) (b []byte) {
@@ -91,6 +120,8 @@ func FuzzSession(f *testing.F) {
 	f.Add(started())
 	f.Add(append(started(), recorded(f)...))
 	f.Add(append(started(), started()...))
+	f.Add(append(started(), logged()...))
+	f.Add(append(logged(), started()...))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		p, s := connect(t, virtiotest.NewEcho(2, 64), Options{InBand: true})
 		area, _ := p.mem.Slice(0, memSize)

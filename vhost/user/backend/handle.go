@@ -60,7 +60,12 @@ func (s *session) carryOut(r user.Request, p user.Payload, m *user.Message, a *a
 		return s.accessConfig(r, p, a)
 	case user.Inflight:
 		return s.setInflight(r, p, m, a)
+	case user.Log:
+		return s.setLog(p, m, a)
 	case user.U64:
+		if r == user.SetLogBase {
+			return s.setLog(p, m, a)
+		}
 		return s.setNumber(r, uint64(p))
 	case nil:
 		return s.plain(r, m, a)
@@ -200,7 +205,7 @@ func (s *session) setRing(r user.Request, ring *ring, v uint32, a *answer) error
 // setAddr says where a ring is. Front-ends repeat it for a ring that runs, to change
 // its flags.
 func (s *session) setAddr(ring *ring, v user.VringAddr) error {
-	if v.Flags != 0 {
+	if v.Flags&^vringLog != 0 || v.Flags != 0 && !s.has(user.ProtocolLogSHMFD) {
 		return fmt.Errorf("flags %#x: %w", v.Flags, errNotAgreed)
 	}
 	if ring.hasAddr && ring.addr == v {

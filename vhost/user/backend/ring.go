@@ -181,6 +181,9 @@ func (r *ring) make() (virtio.Queue, error) {
 	}
 	n := uint64(r.size)
 	var err error
+	if cfg.Marker, err = r.newMarker(); err != nil {
+		return virtio.Queue{}, err
+	}
 	for _, a := range []struct {
 		name       string
 		user, size uint64

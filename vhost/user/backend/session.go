@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"tandem/vhost/dirty"
 	"tandem/vhost/user"
 	"tandem/vhost/user/inflight"
 	"tandem/virtio"
@@ -15,7 +16,7 @@ import (
 
 // protocolFeatures is what a server can do of the protocol. CONFIG is not for network
 // devices: their front-ends answer for the configuration space.
-const protocolFeatures = user.ProtocolFeatures(1<<user.ProtocolMQ | 1<<user.ProtocolReplyAck | 1<<user.ProtocolBackendReq |
+const protocolFeatures = user.ProtocolFeatures(1<<user.ProtocolMQ | 1<<user.ProtocolLogSHMFD | 1<<user.ProtocolReplyAck | 1<<user.ProtocolBackendReq |
 	1<<user.ProtocolConfig | 1<<user.ProtocolInflightSHMFD | 1<<user.ProtocolResetDevice |
 	1<<user.ProtocolConfigureMemSlots | 1<<user.ProtocolStatus)
 
@@ -43,6 +44,7 @@ type session struct {
 	rings    []*ring
 	active   bool // the device is
 	inflight *inflight.Area
+	log      *dirty.Log // nil for none
 
 	protocol atomic.Uint64             // what was agreed upon of it
 	failed   atomic.Bool               // the device, since it was activated
@@ -91,7 +93,8 @@ func (s *session) handle(m *user.Message) error {
 			err = fmt.Errorf("%v: %w", r, err)
 		}
 	}
-	acked := m.WantsAck() && s.has(user.ProtocolReplyAck) && !r.Replies()
+	replies := r.Replies(user.ProtocolFeatures(s.protocol.Load()))
+	acked := m.WantsAck() && s.has(user.ProtocolReplyAck) && (!replies || r == user.SetLogBase)
 	switch {
 	case acked && err != nil:
 		s.server.report(fmt.Errorf("backend: refuse %w", err))
@@ -100,7 +103,7 @@ func (s *session) handle(m *user.Message) error {
 		return s.conn.Answer(m, user.U64(0))
 	case err != nil:
 		return err
-	case r.Replies():
+	case replies:
 		return s.conn.Answer(m, a.payload, a.fds...)
 	}
 	return nil
@@ -121,6 +124,7 @@ func (s *session) end() {
 	}
 	s.table.unmapAll()
 	s.dropInflight()
+	s.dropLog()
 	s.setChannel(nil)
 }
 
@@ -160,7 +164,7 @@ func (s *session) has(f user.ProtocolFeature) bool {
 
 // offered is what GET_FEATURES answers.
 func (s *session) offered() uint64 {
-	return s.dev.Features() | 1<<virtio.FeatureVersion1 | 1<<user.FeatureProtocol
+	return s.dev.Features() | 1<<virtio.FeatureVersion1 | 1<<user.FeatureProtocol | 1<<user.FeatureLogAll
 }
 
 func (s *session) offeredProtocol() user.ProtocolFeatures {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 
+	"tandem/vhost/dirty"
 	"tandem/vhost/user"
 	"tandem/virtio"
 )
@@ -39,6 +40,7 @@ type Device struct {
 	reconnecting bool
 	inflight     *os.File // the area for requests in flight; nil for none
 	area         user.Inflight
+	log          *dirty.Log // nil for none
 
 	configMu sync.RWMutex
 	config   []byte

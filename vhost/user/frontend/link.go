@@ -78,9 +78,10 @@ func (l *link) read() error {
 // acknowledgement that REPLY_ACK gives. One goroutine at a time may call. The
 // caller closes the descriptors of the message that it gets, which may be nil.
 func (l *link) call(r user.Request, p user.Payload, fds ...int) (user.Payload, *user.Message, error) {
-	ack := !r.Replies() && l.protocol.Has(user.ProtocolReplyAck)
+	replies := r.Replies(l.protocol)
+	ack := !replies && l.protocol.Has(user.ProtocolReplyAck)
 	var reply chan *user.Message
-	if ack || r.Replies() {
+	if ack || replies {
 		reply = make(chan *user.Message, 1)
 		l.mu.Lock()
 		l.expect = reply

@@ -8,7 +8,7 @@ import (
 )
 
 // protocolFeatures is what this front-end can do of the protocol.
-const protocolFeatures = user.ProtocolFeatures(1<<user.ProtocolMQ | 1<<user.ProtocolReplyAck | 1<<user.ProtocolMTU |
+const protocolFeatures = user.ProtocolFeatures(1<<user.ProtocolMQ | 1<<user.ProtocolLogSHMFD | 1<<user.ProtocolReplyAck | 1<<user.ProtocolMTU |
 	1<<user.ProtocolBackendReq | 1<<user.ProtocolConfig | 1<<user.ProtocolInflightSHMFD |
 	1<<user.ProtocolResetDevice | 1<<user.ProtocolConfigureMemSlots | 1<<user.ProtocolStatus)
 

@@ -137,11 +137,10 @@ func (d *Device) dropInflight() {
 // startAll has the back-end serve the rings. again tells that another one did
 // before, which went away in the midst of it.
 func (d *Device) startAll(l *link, again bool) error {
-	features := d.life.Features & l.features
-	if l.features&(1<<user.FeatureProtocol) != 0 {
-		features |= 1 << user.FeatureProtocol
+	if err := d.checkLog(l); err != nil {
+		return err
 	}
-	if err := l.do(user.SetFeatures, user.U64(features)); err != nil {
+	if err := l.do(user.SetFeatures, user.U64(d.agreed(l))); err != nil {
 		return err
 	}
 	if l.protocol.Has(user.ProtocolStatus) {
@@ -151,6 +150,9 @@ func (d *Device) startAll(l *link, again bool) error {
 		}
 	}
 	if err := sendMemory(l, d.life.Memory); err != nil {
+		return err
+	}
+	if err := d.sendLog(l); err != nil {
 		return err
 	}
 	if err := d.shareInflight(l); err != nil {
@@ -228,7 +230,10 @@ func (d *Device) enable(l *link, i int, on bool) error {
 // address is where a ring is in this process.
 func (d *Device) address(i int, r *ring) (user.VringAddr, error) {
 	c := r.Config()
-	addr := user.VringAddr{Index: uint32(i)}
+	addr := user.VringAddr{Index: uint32(i), LogGuest: c.Used}
+	if d.log != nil {
+		addr.Flags = vringLog
+	}
 	for _, a := range []struct {
 		gpa uint64
 		to  *uint64
