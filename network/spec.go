@@ -23,6 +23,8 @@ type Spec struct {
 	// ID names the box: letters, digits, '_', '.', '-', at most 128 of them. All that is made bears it.
 	ID   string
 	Mode Mode
+	// Called, if not nil, is what users call the box of an ID: who is told that a port is taken is told by whom.
+	Called func(id string) string `json:"-"`
 	// State is the folder in which leases are kept, DefaultState if empty. Boxes on one bridge have to share it.
 	State string
 	// Host is the path of the network namespace that the bridge is in. Empty: the caller's.

@@ -115,7 +115,7 @@ func (s *Setup) holdPorts() error {
 			}
 			s.attachment.Sockets = append(s.attachment.Sockets, sockets...)
 			l.Ports = append(l.Ports, settled)
-			used = append(used, port.User{Mapping: settled, Box: s.spec.ID})
+			used = append(used, port.User{Mapping: settled, Box: s.called(s.spec.ID)})
 		}
 		s.attachment.Ports = l.Ports
 		s.network, s.lease = n, l
@@ -144,7 +144,17 @@ func (s *Setup) usedPorts(n *lease.Network) ([]port.User, error) {
 		}
 		used = append(used, other.Ports("")...)
 	}
+	for i := range used {
+		used[i].Box = s.called(used[i].Box)
+	}
 	return used, nil
+}
+
+func (s *Setup) called(id string) string {
+	if s.spec.Called == nil {
+		return id
+	}
+	return s.spec.Called(id)
 }
 
 func (s *Setup) applyRules() error {

@@ -56,6 +56,9 @@ func execInBox(cmd *cobra.Command, r *box.Record, o box.ExecOptions, interactive
 	if detach && (o.TTY || interactive) {
 		return errors.New("exec: --detach with --tty or --interactive: nobody would be there")
 	}
+	if o.TTY && interactive && !isTerminal(cmd.InOrStdin()) {
+		return errNoTerminal
+	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err

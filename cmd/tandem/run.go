@@ -59,6 +59,8 @@ func newRunCommand() *cobra.Command {
 	return cmd
 }
 
+var errNoTerminal = errors.New("--tty with --interactive: standard input is no terminal (leave -t out)")
+
 func runBox(cmd *cobra.Command, f *runFlags, args []string) error {
 	o, err := f.settle(cmd.Flags(), args)
 	if err != nil {
@@ -68,7 +70,7 @@ func runBox(cmd *cobra.Command, f *runFlags, args []string) error {
 		return errors.New("--trace with --detach: the steps are another process's; trace it in the foreground")
 	}
 	if o.TTY && !o.Detach && !isTerminal(cmd.InOrStdin()) && o.Interactive {
-		return errors.New("--tty with --interactive: standard input is no terminal (leave -t out)")
+		return errNoTerminal
 	}
 	asked := o.Detach
 	// Who is at a terminal may leave it, so that the container has a keeper of its own. Steps are traced in this process.

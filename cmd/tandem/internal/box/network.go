@@ -63,6 +63,7 @@ func (r *Record) planNetwork(ctx context.Context) (*boxNetwork, error) {
 		}
 		n.setup, err = network.Prepare(ctx, network.Spec{
 			ID: r.ID, Mode: n.mode, State: filepath.Join(r.home.Run, networkFolder), NetNS: "/proc/PID/ns/net", OpenNetNS: n.open, Ports: ports,
+			Called: r.home.called,
 		})
 		if err != nil {
 			return nil, err
@@ -77,6 +78,14 @@ func (r *Record) planNetwork(ctx context.Context) (*boxNetwork, error) {
 		})
 	}
 	return n, nil
+}
+
+// called is how a user knows a box, if it is one.
+func (h *Home) called(id string) string {
+	if r, err := h.load(id); err == nil {
+		return "container " + r.Name
+	}
+	return id
 }
 
 // hostname is that of a box that runs.

@@ -75,7 +75,7 @@ func TestBridge(t *testing.T) {
 		if got := b.must("run", "--rm", "--net", "host", "--rootfs", b.root, "sh", "-c", fmt.Sprintf(reach, "127.0.0.1 8080")); got != "hello" {
 			t.Errorf("from the host: %q", got)
 		}
-		if got := b.tandem("run", "--rm", "-p", "127.0.0.1:8080:80", "--rootfs", b.root, "true"); got.status != 125 || !strings.Contains(got.stderr, "8080") {
+		if got := b.tandem("run", "--rm", "-p", "127.0.0.1:8080:80", "--rootfs", b.root, "true"); got.status != 125 || !strings.Contains(got.stderr, "port is taken by container web (127.0.0.1:8080:80/tcp)") {
 			t.Errorf("a port that is taken: %+v", got)
 		}
 		if got := b.must("port", "web") + " " + b.must("port", "web", "80/tcp"); got != "80/tcp -> 127.0.0.1:8080 127.0.0.1:8080" {

@@ -137,7 +137,7 @@ func TestRunRefuses(t *testing.T) {
 		{"--net container:nobody", "nobody"},
 		{"--device /etc/passwd", "no device"},
 		{"--ulimit nofile=2:1", "above"},
-		{"--ulimit flights=1", "FLIGHTS"},
+		{"--ulimit flights=1", "flights"},
 		{"--cidfile " + taken, "cidfile"},
 		{"-w rel", "--workdir"},
 		{"-e =x", "--env"},

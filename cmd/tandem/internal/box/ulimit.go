@@ -3,11 +3,17 @@ package box
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
+
+// limitNames are those of getrlimit(2), without what they begin with.
+var limitNames = []string{
+	"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
+}
 
 // ParseUlimit reads the value of --ulimit: NAME=SOFT[:HARD], where -1 or "unlimited" is no limit.
 func ParseUlimit(text string) (specs.POSIXRlimit, error) {
@@ -17,6 +23,9 @@ func ParseUlimit(text string) (specs.POSIXRlimit, error) {
 	name, values, ok := strings.Cut(text, "=")
 	if !ok || name == "" {
 		return fail()
+	}
+	if !slices.Contains(limitNames, strings.ToLower(name)) {
+		return specs.POSIXRlimit{}, wrong("--ulimit %q: %q is none of %s", text, name, strings.Join(limitNames, ", "))
 	}
 	softText, hardText, two := strings.Cut(values, ":")
 	soft, err := parseLimit(softText)

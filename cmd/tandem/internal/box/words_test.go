@@ -27,7 +27,9 @@ func TestWords(t *testing.T) {
 		{[]string{"run"}, 125, "tandem: invalid option: the image is missing, or --rootfs in its place\n"},
 		{[]string{"run", "--pull", "never", "none"}, 125, "tandem: image: none: no such image (see `tandem image ls`)\n"},
 		{[]string{"run", "-v", "data:/x", "--rootfs", b.root, "true"}, 125, "there are no volumes with names"},
+		{[]string{"run", "--ulimit", "files=1", "--rootfs", b.root, "true"}, 125, "is none of as, core"},
 		{[]string{"ps", "-f", "colour=red"}, 125, "want id, name, label"},
+		{[]string{"exec", "-it", "up", "sh"}, 125, "tandem: --tty with --interactive: standard input is no terminal (leave -t out)\n"},
 		{[]string{"images"}, 125, "tandem: \"images\" is not a command of tandem; it has 'tandem image ls'\n"},
 	} {
 		got := b.tandem(test.args...)
