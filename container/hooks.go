@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"tandem/container/child"
 	"tandem/internal/plan"
+	"tandem/internal/slack"
 )
 
 // prestart are hooks that the specification has put aside for createRuntime, and that are still in use.
@@ -97,13 +99,25 @@ func runHook(ctx context.Context, hook specs.Hook, state *specs.State) error {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = time.Second
-	if err := cmd.Run(); err != nil {
+	if err := runCommand(cmd); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		return hookError(hook, err, out.String())
 	}
 	return nil
+}
+
+// runCommand is the command's Run, from a thread whose timer slack is the process's.
+func runCommand(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	slack.GiveBack()
+	err := cmd.Start()
+	runtime.UnlockOSThread()
+	if err != nil {
+		return err
+	}
+	return cmd.Wait()
 }
 
 func hookError(hook specs.Hook, err error, said string) error {

@@ -3,6 +3,7 @@ package child
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tandem/internal/slack"
 	"tandem/internal/testenv"
 )
 
@@ -74,6 +76,24 @@ func TestExec(t *testing.T) {
 	status, err := run(t, p, Options{})
 	if !errors.Is(err, io.EOF) || status.ExitStatus() != 7 {
 		t.Errorf("status %d, %v, want 7, EOF", status.ExitStatus(), err)
+	}
+}
+
+// A thread that the runtime's monitor has made has a timer slack that is no one else's business.
+func TestTimerSlack(t *testing.T) {
+	own, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slack.Relax()
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1_234_567, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	p := New()
+	shell(p, fmt.Sprintf("read slack </proc/$$/timerslack_ns && [ $slack = %d ]", own))
+	if status, err := run(t, p, Options{}); status != 0 {
+		t.Errorf("status %#x, %v: another slack than %d ns", status, err, own)
 	}
 }
 

@@ -50,7 +50,8 @@ type machine struct {
 	code   []instruction
 	regs   []uintptr
 	clone  cloneArgs
-	record record // what the child writes to its parent
+	slack  uintptr // the child's timer slack in nanoseconds, 0 is this thread's
+	record record  // what the child writes to its parent
 	ack    [1]byte
 }
 
@@ -81,6 +82,9 @@ const exitFailed = 126
 //go:nocheckptr
 func (m *machine) fork() (pid uintptr, errno syscall.Errno) {
 	runtimeBeforeFork()
+	if m.slack != 0 { // this thread's may be another: see package slack
+		syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, m.slack, 0)
+	}
 	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&m.clone)), unsafe.Sizeof(m.clone), 0)
 	if errno != 0 || pid != 0 {
 		runtimeAfterFork()

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/slack"
 )
 
 // Options are how the child is made.
@@ -148,7 +150,7 @@ func (m *machine) forkLocked() (int, error) {
 
 // compile turns calls into instructions. The first closes descriptors.
 func (p *Program) compile() (*machine, error) {
-	m := &machine{regs: make([]uintptr, p.regs), code: make([]instruction, 1, len(p.calls)+1)}
+	m := &machine{slack: slack.Own(), regs: make([]uintptr, p.regs), code: make([]instruction, 1, len(p.calls)+1)}
 	m.code[0] = instruction{kind: kindCloseOthers, into: -1}
 	place := func(l Label, i int) int {
 		if l == next {
