@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"strings"
+	"sync"
 
 	"github.com/moby/sys/capability"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -14,13 +15,13 @@ import (
 )
 
 // capabilityNumbers are those that the library knows, by name: "CAP_CHOWN".
-var capabilityNumbers = func() map[string]int {
+var capabilityNumbers = sync.OnceValue(func() map[string]int {
 	numbers := make(map[string]int)
 	for _, c := range capability.ListKnown() {
 		numbers["CAP_"+strings.ToUpper(c.String())] = int(c)
 	}
 	return numbers
-}()
+})
 
 // capabilities are the five sets, a bit each.
 type capabilities struct {
@@ -50,7 +51,7 @@ func parseCapabilities(c *specs.LinuxCapabilities, warn func(string, ...any)) (c
 		{"ambient", c.Ambient, &out.ambient},
 	} {
 		for _, name := range set.names {
-			n, known := capabilityNumbers[name]
+			n, known := capabilityNumbers()[name]
 			if !known || n > int(last) {
 				warn("process.capabilities.%s: this kernel has no capability %q", set.field, name)
 				continue

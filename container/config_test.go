@@ -2,6 +2,7 @@ package container
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -43,6 +44,83 @@ func TestParseConfigIsWhole(t *testing.T) {
 	again, err := json.Marshal(got)
 	if err != nil || string(again) != string(text) {
 		t.Errorf("read %s\nas %s, %v", text, again, err)
+	}
+}
+
+// What is read in a way of its own is read as encoding/json reads the specification's types: all fields, however deep.
+func TestParseConfigIsDeep(t *testing.T) {
+	full := new(specs.Spec)
+	for _, part := range []any{&full.Process, &full.Root, &full.Mounts, &full.Hooks, &full.Linux} {
+		fill(t, reflect.ValueOf(part).Elem())
+	}
+	text, err := json.Marshal(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := new(specs.Spec)
+	if err := json.Unmarshal(text, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseConfig(text)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		again, _ := json.Marshal(got)
+		t.Errorf("read %s\nas %s, %v", text, again, err)
+	}
+}
+
+// fill puts something into all that v consists of.
+func fill(t *testing.T, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("text")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		fill(t, v.Index(1))
+	case reflect.Map:
+		value := reflect.New(v.Type().Elem()).Elem()
+		fill(t, value)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(reflect.ValueOf("name").Convert(v.Type().Key()), value)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(t, v.Field(i))
+		}
+	default:
+		switch {
+		case v.CanInt():
+			v.SetInt(7)
+		case v.CanUint():
+			v.SetUint(7)
+		default:
+			t.Fatalf("a %s", v.Type())
+		}
+	}
+}
+
+// A field of the wrong type is named by its whole path.
+func TestParseConfigNamesFields(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"process":{"ioPriority":{"priority":"high"}}}`:                   "process.ioPriority.priority",
+		`{"process":{"cwd":1}}`:                                            "process.cwd",
+		`{"linux":{"seccomp":{"syscalls":[{"names":"open"}]}}}`:            "linux.seccomp.syscalls.names",
+		`{"linux":{"resources":{"blockIO":{"weight":"much"},"cpu":null}}}`: "linux.resources.blockIO.weight",
+		`{"linux":{"resources":{"memory":{"limit":"much"}}}}`:              "linux.resources.memory.limit",
+		`{"hooks":{"poststop":[{"path":[]}]}}`:                             "hooks.poststop.path",
+	} {
+		_, err := ParseConfig([]byte(text))
+		var kind *json.UnmarshalTypeError
+		if !errors.As(err, &kind) {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if kind.Field != want {
+			t.Errorf("%s: field %q, want %q", text, kind.Field, want)
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package container
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,15 +15,32 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }
 
-var versionPattern = regexp.MustCompile(`^1\.(\d+)\.\d+([-+].*)?$`)
+// parseVersion reads a version of the specification, 1.x.y with perhaps more behind it, and gives its second number.
+func parseVersion(version string) (minor int, ok bool) {
+	rest, ok := strings.CutPrefix(version, "1.")
+	text, rest, dot := strings.Cut(rest, ".")
+	patch := rest
+	if i := strings.IndexAny(rest, "-+"); i >= 0 {
+		patch = rest[:i]
+	}
+	minor, err := strconv.Atoi(text)
+	return minor, ok && dot && err == nil && isNumber(text) && isNumber(patch) && !strings.Contains(rest, "\n")
+}
+
+func isVersion(version string) bool {
+	_, ok := parseVersion(version)
+	return ok
+}
+
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 // minorVersion is the second number of a version of the specification.
 func minorVersion(version string) int {
-	if m := versionPattern.FindStringSubmatch(version); m != nil {
-		n, _ := strconv.Atoi(m[1])
-		return n
+	minor, ok := parseVersion(version)
+	if !ok {
+		return 0
 	}
-	return 0
+	return minor
 }
 
 // check finds what is wrong with a specification, beyond what its parts find themselves.
@@ -36,7 +52,7 @@ func (s *Spec) check() error {
 	switch {
 	case c == nil:
 		return invalid("there is no configuration")
-	case !versionPattern.MatchString(c.Version):
+	case !isVersion(c.Version):
 		return invalid("ociVersion %q, want 1.x.y", c.Version)
 	case c.Root == nil && s.Overlay == nil:
 		return invalid("root is missing")

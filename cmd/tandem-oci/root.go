@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	g := &global{log: logger{stderr: stderr}}
 	defer g.log.close()
 	root := newRootCommand(g)
+	root.CompletionOptions.DisableDefaultCmd = !slices.Contains(args, "completion") // it is made of pages of text
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -68,14 +70,18 @@ func newRootCommand(g *global) *cobra.Command {
 		Example: "  tandem-oci spec                 # write a config.json beside a folder rootfs\n" +
 			"  tandem-oci run hello            # run it\n" +
 			"  podman --runtime $(command -v tandem-oci) run alpine",
-		Version:           versionText(),
+		Version:           version,
 		Args:              noSuchVerb,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return g.prepare(cmd.Name()) },
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 	}
-	root.SetVersionTemplate("{{.Version}}")
+	if root.Version == "" {
+		root.Version = "unknown" // or there is no flag for it
+	}
+	cobra.AddTemplateFunc("versionText", versionText) // which is put together when it is asked for
+	root.SetVersionTemplate("{{versionText}}")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, "%v", err) })
 	g.register(root.PersistentFlags())
