@@ -46,14 +46,13 @@ func (c *Container) Config() (*specs.Spec, error) {
 	if c.config != nil {
 		return c.config, nil
 	}
-	path := filepath.Join(c.dir(), configFile)
-	text, err := os.ReadFile(path)
+	_, text, err := readStateAndConfig(c.dir())
 	if err != nil {
 		return nil, c.wrap("read configuration", err)
 	}
 	config, err := ParseConfig(text)
 	if err != nil {
-		return nil, c.wrap("read configuration", fmt.Errorf("%s: %w", path, err))
+		return nil, c.wrap("read configuration", err)
 	}
 	c.config = config
 	return config, nil

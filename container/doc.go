@@ -28,7 +28,7 @@
 // No field of a configuration is passed over in silence. Each is in the plan; or it is refused, by its name, where the kernel,
 // or this machine, has no such thing.
 //
-// [Spec] is what is wanted, [Container] what there is. A container's state is a folder with a file that is replaced
-// whole, so that any process may find it, at any moment; what a maker that was killed has left, [Container.Delete] with
+// [Spec] is what is wanted, [Container] what there is. A container's state is a folder with a file that is whole from
+// the first, so that any process may find it, at any moment; what a maker that was killed has left, [Container.Delete] with
 // force removes. Processes are held by pidfd, and told from others that got their number by the time of their start.
 package container

@@ -140,7 +140,7 @@ func (a *assembly) record() error {
 		return err
 	}
 	a.state.Init = id
-	return a.state.write(a.dir())
+	return change{Init: id, Beneath: a.state.Beneath}.append(a.dir())
 }
 
 // pidFileStep writes the file in one step, as somebody may wait for it.

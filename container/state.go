@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,19 +15,27 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"tandem/internal/kernfile"
 	"tandem/internal/plan"
 	"tandem/internal/process"
 )
 
 // A container's folder, below its engine's, holds:
 const (
-	stateFile  = "state.json" // what there is, written anew and renamed at each change
-	configFile = "config.json"
-	startFIFO  = "start"  // start writes a byte to it; gone once the container was started
-	failedFIFO = "failed" // the process tells here why it could not execute the command
+	stateFile  = "state.json" // what there is, see state
+	startFIFO  = "start"      // start writes a byte to it; gone once the container was started
+	failedFIFO = "failed"     // the process tells here why it could not execute the command
 )
 
-// state is what one process of tandem's leaves for the next one about a container.
+// state is what one process of tandem's leaves for the next one about a container. The file is a stream of JSON values:
+//
+//	{"id": ..., "configSize": N, ...}      one line
+//	the configuration                      N bytes, as they were read: the bundle may be gone when it is needed again
+//	{"init": {"pid": 4711, ...}}           one line, when the process is there: fields that have changed
+//
+// All but the last is written before the container's folder has its name. The last is appended by one write(2), which
+// takes a fraction of the time that a new file takes. A reader finds it whole or not at all: what has no newline yet is
+// not there.
 type state struct {
 	ID      string            `json:"id"`
 	Bundle  string            `json:"bundle"`
@@ -49,6 +58,7 @@ type state struct {
 	Beneath     uint64            `json:"beneath,omitempty"`    // and this the mount that Rootfs was on before
 	Notify      bool              `json:"notify,omitempty"`     // it has a socket for sd_notify(3)
 	OwnPIDs     bool              `json:"ownPIDs,omitempty"`    // a PID namespace of its own, which ends with its first process
+	ConfigSize  int               `json:"configSize"`           // bytes of the configuration, which follows
 
 	ctx context.Context // of the one call that makes it
 }
@@ -85,7 +95,7 @@ func (a *assembly) stateSteps() []plan.Step {
 					return err
 				}
 				a.state.Maker = maker
-				return errors.Join(a.writeConfig(making), a.state.write(making))
+				return a.writeState(making)
 			},
 		},
 		{
@@ -153,41 +163,91 @@ func (a *assembly) closeFIFOs() error {
 	return nil
 }
 
-// writeConfig keeps the configuration: the bundle may be gone when it is needed again.
-func (a *assembly) writeConfig(dir string) error {
-	text := a.spec.Text
-	if text == nil {
+// writeState writes the state for the first time, with the configuration.
+func (a *assembly) writeState(dir string) error {
+	config := a.spec.Text
+	if config == nil {
 		var err error
-		if text, err = json.Marshal(a.spec.Config); err != nil {
+		if config, err = json.Marshal(a.spec.Config); err != nil {
 			return err
 		}
 	}
-	return os.WriteFile(filepath.Join(dir, configFile), text, 0o600)
-}
-
-// write replaces the state file in one step: a reader finds the old state or the new one.
-func (s *state) write(dir string) error {
-	text, err := json.Marshal(s)
+	a.state.ConfigSize = len(config)
+	text, err := json.Marshal(a.state)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, stateFile)
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	text = append(append(append(text, '\n'), config...), '\n')
+	return writeAtOnce(filepath.Join(dir, stateFile), text, unix.O_CREAT|unix.O_EXCL)
 }
 
-// readState reads a container's state. A folder without one is a container that is just being made, or whose making was
-// cut short.
+// change is what becomes known of a container while it is made.
+type change struct {
+	Init    process.ID `json:"init"`
+	Beneath uint64     `json:"beneath,omitempty"`
+}
+
+func (c change) append(dir string) error {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return writeAtOnce(filepath.Join(dir, stateFile), append(text, '\n'), unix.O_APPEND)
+}
+
+// writeAtOnce writes to a file by one write(2).
+func writeAtOnce(path string, text []byte, flags int) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|flags, 0o600)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	n, err := unix.Write(fd, text)
+	if err == nil && n != len(text) {
+		err = unix.ENOSPC // as a full file system has it where some of it fitted
+	}
+	if err != nil {
+		return &fs.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
+}
+
+// readState reads a container's state. A folder without one is a container that is being removed.
 func readState(dir string) (*state, error) {
-	text, err := os.ReadFile(filepath.Join(dir, stateFile))
+	s, _, err := readStateAndConfig(dir)
+	return s, err
+}
+
+func readStateAndConfig(dir string) (s *state, config []byte, err error) {
+	path := filepath.Join(dir, stateFile)
+	text, err := kernfile.Read(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	s := new(state)
-	if err := json.Unmarshal(text, s); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, stateFile), err)
+	if s, config, err = parseState(text); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return s, nil
+	return s, config, nil
+}
+
+func parseState(text []byte) (s *state, config []byte, err error) {
+	s = new(state)
+	first, rest, _ := bytes.Cut(text, []byte("\n"))
+	if err := json.Unmarshal(first, s); err != nil {
+		return nil, nil, err
+	}
+	if s.ConfigSize < 0 || s.ConfigSize > len(rest) {
+		return nil, nil, fmt.Errorf("configSize %d, and %d bytes follow", s.ConfigSize, len(rest))
+	}
+	config, rest = rest[:s.ConfigSize], rest[s.ConfigSize:]
+	rest = rest[:bytes.LastIndexByte(rest, '\n')+1]
+	for line := range bytes.Lines(rest) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue // the one that ends the configuration
+		}
+		if err := json.Unmarshal(line, s); err != nil {
+			return nil, nil, err
+		}
+	}
+	return s, config, nil
 }
