@@ -8,6 +8,7 @@ import (
 
 	"tandem/container/cgroup"
 	"tandem/container/child"
+	"tandem/internal/kernfile"
 )
 
 // joinExec puts a process that is started later into the container's cgroup, or into one below it. It joins: a group that is
@@ -61,7 +62,7 @@ func openBeside(pid int, otherwise string) (*os.File, error) {
 }
 
 func openJoin(path string) func() (*os.File, error) {
-	return func() (*os.File, error) { return os.OpenFile(path, os.O_WRONLY, 0) }
+	return func() (*os.File, error) { return kernfile.Open(path, unix.O_WRONLY) }
 }
 
 func joinFile(p *child.Program, object, why string, open func() (*os.File, error)) *child.Call {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/container/rootfs"
+	"tandem/internal/kernfile"
 )
 
 // Who starts a container is one of three:
@@ -60,7 +61,7 @@ func maySetGroups(n namespaces, groups []uint32) bool {
 	if n.has(unix.CLONE_NEWUSER) && os.Geteuid() != 0 {
 		return len(groups) > 0
 	}
-	text, err := os.ReadFile("/proc/self/setgroups")
+	text, err := kernfile.Read("/proc/self/setgroups")
 	return err != nil || strings.TrimSpace(string(text)) != "deny" || len(groups) > 0
 }
 
@@ -81,7 +82,7 @@ func checkOwnMappings(l *specs.Linux, n namespaces) error {
 			return invalid("%s: host ID %d: whoever is not root may map himself alone, %d, or several with the help of %s",
 				m.field, m.maps[0].HostID, m.own, m.helper)
 		}
-		text, err := os.ReadFile(m.file)
+		text, err := kernfile.Read(m.file)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +12,10 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"tandem/container"
+	"tandem/internal/kernfile"
 )
 
 // bundleFlags are those of the verbs that make a container: create and run.
@@ -66,7 +69,7 @@ func (f *bundleFlags) spec(id string, log *logger) (*container.Spec, error) {
 
 // readConfig reads the configuration of a bundle, and gives its text too. What it says is for the engine to check.
 func readConfig(path string) (config *specs.Spec, text []byte, err error) {
-	f, err := os.Open(path)
+	f, err := kernfile.Open(path, unix.O_RDONLY)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%w (a bundle has one; `tandem-oci spec` writes a first one)", err)
 	}
@@ -99,11 +102,13 @@ func decode(r io.Reader, v any) error {
 }
 
 func readText(r io.Reader) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxJSON+1))
-	if err == nil && len(text) > maxJSON {
+	var text bytes.Buffer
+	text.Grow(16 << 10) // most are shorter
+	_, err := text.ReadFrom(io.LimitReader(r, maxJSON+1))
+	if err == nil && text.Len() > maxJSON {
 		err = fmt.Errorf("%w: %w", container.ErrInvalid, errTooLong)
 	}
-	return text, err
+	return text.Bytes(), err
 }
 
 // jsonError says what encoding/json says in the words of the specification.

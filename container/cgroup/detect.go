@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -13,26 +12,27 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"github.com/moby/sys/userns"
+
+	"tandem/internal/kernfile"
 )
 
 // Detect reads what this host has from /proc/self/mountinfo, /proc/self/cgroup and /proc/cgroups.
 func Detect() (Host, error) {
-	mounts, err := os.Open("/proc/self/mountinfo")
+	mounts, err := kernfile.Read("/proc/self/mountinfo")
 	if err != nil {
 		return Host{}, fmt.Errorf("cgroup: detect: %w", err)
 	}
-	defer mounts.Close()
-	own, err := os.ReadFile("/proc/self/cgroup")
+	own, err := kernfile.Read("/proc/self/cgroup")
 	if err != nil {
 		return Host{}, fmt.Errorf("cgroup: detect: %w", err)
 	}
-	host, err := parseHost(mounts, own)
+	host, err := parseHost(bytes.NewReader(mounts), own)
 	if err != nil {
 		return Host{}, fmt.Errorf("cgroup: detect: %w", err)
 	}
 	for i, h := range host.Hierarchies {
 		if h.Version == 2 {
-			list, err := os.ReadFile(filepath.Join(h.Mount, "cgroup.controllers"))
+			list, err := kernfile.Read(filepath.Join(h.Mount, "cgroup.controllers"))
 			if err != nil {
 				return Host{}, fmt.Errorf("cgroup: detect: %w", err)
 			}
@@ -40,7 +40,7 @@ func Detect() (Host, error) {
 		}
 	}
 	// Only errors are made of it, and a kernel without version 1 may lack the file.
-	if list, err := os.ReadFile("/proc/cgroups"); err == nil {
+	if list, err := kernfile.Read("/proc/cgroups"); err == nil {
 		host.Kernel = parseSubsystems(list)
 	}
 	host.UserNS = userns.RunningInUserNS()

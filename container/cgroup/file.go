@@ -3,13 +3,14 @@ package cgroup
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/kernfile"
 )
 
 // writeFile puts a value to one of the kernel's files with one write, which is how it takes it: whole or not at all.
@@ -53,7 +54,7 @@ func (e *openError) Unwrap() error { return e.error }
 
 // readFile returns all of one of the kernel's files.
 func readFile(path string) (string, error) {
-	text, err := os.ReadFile(path)
+	text, err := kernfile.Read(path)
 	if errors.Is(err, syscall.ENODEV) { // the group was removed since the file was opened
 		err = fmt.Errorf("%w: %w", ErrGone, err)
 	}

@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/kernfile"
 )
 
 // ErrGone is a process that has ended.
@@ -36,7 +38,7 @@ type ID struct {
 // Of reads a process's name. ErrGone is one that has ended, be it waited for or not.
 func Of(pid int) (ID, error) {
 	path := fmt.Sprintf("/proc/%d/stat", pid)
-	text, err := os.ReadFile(path)
+	text, err := kernfile.Read(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) { // the second if it ends while it is read
 		return ID{}, fmt.Errorf("%s: %w", path, ErrGone)
 	}
