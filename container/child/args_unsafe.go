@@ -58,10 +58,13 @@ func (p *Program) cstring(name, s string) uintptr {
 		p.fail("%s %q has a NUL byte", name, s)
 		return 0
 	}
-	b := make([]byte, len(s)+1)
-	copy(b, s)
-	p.keep = append(p.keep, b)
-	return uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	if len(s)+1 > cap(p.text)-len(p.text) {
+		p.text = make([]byte, 0, max(2048, len(s)+1))
+		p.keep = append(p.keep, p.text)
+	}
+	at := len(p.text)
+	p.text = append(append(p.text, s...), 0)
+	return uintptr(unsafe.Pointer(&p.text[at]))
 }
 
 // vector is a NULL-terminated array of strings, as execve(2) takes it, with room for free words before them.
@@ -94,8 +97,8 @@ type store struct {
 }
 
 func (p *Program) storeWord(at *uintptr, value uintptr) {
-	p.calls = append(p.calls, &Call{
-		kind: kindStore, op: "store", into: -1, quiet: true, store: store{unsafe.Pointer(at), value},
+	p.add(Call{
+		kind: kindStore, op: "store", into: -1, quiet: true, store: &store{unsafe.Pointer(at), value},
 	})
 }
 

@@ -14,11 +14,16 @@ var AtCwd = Arg{name: "dir", value: ^uintptr(99), show: "AT_FDCWD"} // -100
 // None is the descriptor of no file, where a call takes a path that starts at "/".
 var None = Arg{name: "dir", value: ^uintptr(0), show: -1}
 
-// hex shows a number in hexadecimal.
+// hex is a number in hexadecimal.
 func hex(v uint64) string { return fmt.Sprintf("%#x", v) }
 
+// number shows a number in hexadecimal.
+func number(name string, v uint64) Arg {
+	return Arg{name: name, value: uintptr(v), show: hexadecimal(v)}
+}
+
 // mode shows permissions in octal.
-func mode(name string, m uint32) Arg { return Flags(name, uint64(m), fmt.Sprintf("%#o", m)) }
+func mode(name string, m uint32) Arg { return Arg{name: name, value: uintptr(m), show: octal(m)} }
 
 // Openat2 opens path below dir, as openat2(2). The returned register holds the descriptor.
 func (p *Program) Openat2(dir Arg, path string, how unix.OpenHow, why string) (*Call, Reg) {
@@ -28,13 +33,25 @@ func (p *Program) Openat2(dir Arg, path string, how unix.OpenHow, why string) (*
 
 func (p *Program) openat2(r Reg, dir Arg, path string, how unix.OpenHow, why string) *Call {
 	how.Flags |= unix.O_CLOEXEC
-	show := "{" + flagText(how.Flags, openFlags)
-	if how.Resolve != 0 {
-		show += " " + flagText(how.Resolve, resolveFlags)
-	}
 	return p.Call("openat2", unix.SYS_OPENAT2, path, why,
-		named("dir", dir), hidden(p.Str("path", path)), pointer(p, "how", &how, show+"}"),
+		named("dir", dir), hidden(p.Str("path", path)), pointer(p, "how", &how, shownHow{&how}),
 		hidden(Int("size", unix.SizeofOpenHow))).Into(r)
+}
+
+// shownHow is spelled out when it is printed.
+type shownHow struct{ *unix.OpenHow }
+
+func (h shownHow) String() string {
+	text := flagText(h.Flags, openFlags)
+	if h.Resolve != 0 {
+		text += " " + flagText(h.Resolve, resolveFlags)
+	}
+	return "{" + text + "}"
+}
+
+// bitsArg is an argument of flags that have names.
+func bitsArg(name string, v uint64, names *[]flagName) Arg {
+	return Arg{name: name, value: uintptr(v), show: bits{v, names}}
 }
 
 func named(name string, a Arg) Arg {
@@ -100,7 +117,7 @@ func attributesArg(v uint64) Arg {
 	if v == 0 {
 		return Int("attr", 0)
 	}
-	return Flags("attr", v, flagText(v, mountAttributes))
+	return bitsArg("attr", v, &mountAttributes)
 }
 
 // OpenTree clones a mount, or with AT_RECURSIVE all mounts below it too. The clone is nowhere yet.
@@ -108,7 +125,7 @@ func (p *Program) OpenTree(dir Arg, path string, flags uint64, why string) (*Cal
 	r := p.Reg()
 	flags |= unix.OPEN_TREE_CLOEXEC
 	return p.Call("open_tree", unix.SYS_OPEN_TREE, path, why, named("dir", dir), hidden(p.Str("path", path)),
-		Flags("flags", flags, flagText(flags, atFlags))).Into(r), r
+		bitsArg("flags", flags, &atFlags)).Into(r), r
 }
 
 // MountSetattr changes a mount's attributes, and with AT_RECURSIVE those of all below it.
@@ -128,7 +145,7 @@ func (p *Program) MountSetattr(dir Arg, path string, flags uint64, attr unix.Mou
 		p.files = append(p.files, int(attr.Userns_fd))
 	}
 	return p.Call("mount_setattr", unix.SYS_MOUNT_SETATTR, path, why, named("dir", dir), hidden(p.Str("path", path)),
-		Flags("flags", flags, flagText(flags, atFlags)), pointer(p, "attr", &attr, "{"+show[min(1, len(show)):]+"}"),
+		bitsArg("flags", flags, &atFlags), pointer(p, "attr", &attr, "{"+show[min(1, len(show)):]+"}"),
 		hidden(Int("size", 32)))
 }
 
@@ -136,7 +153,7 @@ func (p *Program) MountSetattr(dir Arg, path string, flags uint64, attr unix.Mou
 func (p *Program) MoveMount(mount, target Reg, object, why string) *Call {
 	const flags = unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH
 	return p.Call("move_mount", unix.SYS_MOVE_MOUNT, object, why, From("from", mount), hidden(p.Str("path", "")),
-		From("to", target), hidden(p.Str("path", "")), Flags("flags", flags, flagText(flags, moveFlags)))
+		From("to", target), hidden(p.Str("path", "")), bitsArg("flags", flags, &moveFlags))
 }
 
 // Mount is mount(2), for what has no newer call.
@@ -148,7 +165,7 @@ func (p *Program) Mount(source, target, fstype string, flags uintptr, data, why 
 		return p.Str(name, s)
 	}
 	return p.Call("mount", unix.SYS_MOUNT, target, why, null("source", source), hidden(p.Str("target", target)),
-		null("type", fstype), Flags("flags", uint64(flags), flagText(uint64(flags), mountFlags)), null("data", data))
+		null("type", fstype), bitsArg("flags", uint64(flags), &mountFlags), null("data", data))
 }
 
 // Umount is umount2(2).
@@ -171,10 +188,10 @@ func (p *Program) expectWord(object string, at unsafe.Pointer, size int, mask, w
 	if size != 4 && size != 8 {
 		p.fail("expect a word of %d bytes", size)
 	}
-	p.calls = append(p.calls, &Call{
+	p.add(Call{
 		kind: kindExpect, op: "expect", object: object, why: why, into: -1,
-		args:   []Arg{Flags("mask", mask, hex(mask)), Flags("want", want, hex(want)), Flags("else", uint64(errno), unix.ErrnoName(errno))},
-		expect: expect{at: at, size: size, mask: mask, want: want, errno: errno, to: to},
+		args:   []Arg{number("mask", mask), number("want", want), Flags("else", uint64(errno), unix.ErrnoName(errno))},
+		expect: &expect{at: at, size: size, mask: mask, want: want, errno: errno, to: to},
 	})
 }
 

@@ -121,5 +121,5 @@ func (p *Program) CloseOnExec(first int) {
 
 // note is a call that somebody else does in the child's place.
 func (p *Program) note(op, object, why string, args ...Arg) {
-	p.calls = append(p.calls, &Call{kind: kindNote, op: op, object: object, why: why, args: args, into: -1})
+	p.add(Call{kind: kindNote, op: op, object: object, why: why, args: args, into: -1})
 }

@@ -103,7 +103,7 @@ func (p *Program) PtyPeer(master Reg, why string) (*Call, Reg) {
 	const flags = unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC
 	r := p.Reg()
 	return p.Call("ioctl", unix.SYS_IOCTL, "TIOCGPTPEER", why, From("fd", master), hidden(Int("request", unix.TIOCGPTPEER)),
-		Flags("flags", flags, flagText(flags, openFlags))).Into(r), r
+		bitsArg("flags", flags, &openFlags)).Into(r), r
 }
 
 // Winsize sets a terminal's size.

@@ -26,28 +26,28 @@ type cloneArgs struct {
 
 // instruction is a call as the child reads it.
 type instruction struct {
-	kind     kind
-	number   uint32 // what the parent is told, if it fails
 	nr       uintptr
 	args     [6]uintptr
-	regs     [6]bool // that the argument is a register's number
-	into     int     // register, or -1
 	handlers []branch
-	target   int // of a jump, or of an expectation that failed
-	expect   expect
-	store    store
-	ranges   []uint32
+	expect   *expect
+	store    *store
+	number   uint32  // what the parent is told, if it fails
+	target   int32   // of a jump, or of an expectation that failed
+	into     int32   // register, or -1
+	regs     [6]bool // that the argument is a register's number
+	kind     kind
 }
 
 // branch is a handler whose label has become a place.
 type branch struct {
 	errno syscall.Errno
-	to    int
+	to    int32
 }
 
 // machine is what the child runs. It is complete before the fork.
 type machine struct {
 	code   []instruction
+	ranges []uint32 // descriptors to be closed: first, last, first, last, ...
 	regs   []uintptr
 	clone  cloneArgs
 	slack  uintptr // the child's timer slack in nanoseconds, 0 is this thread's
@@ -112,7 +112,7 @@ func (m *machine) run() {
 		case kindCall:
 			pc, errno = m.call(in, pc)
 		case kindJump:
-			pc = in.target
+			pc = int(in.target)
 		case kindMove:
 			m.regs[in.into] = in.args[0]
 		case kindSync:
@@ -123,7 +123,7 @@ func (m *machine) run() {
 			if !in.expect.holds() {
 				errno = syscall.Errno(in.expect.errno)
 				if in.target >= 0 {
-					pc, errno = in.target, 0
+					pc, errno = int(in.target), 0
 				}
 			}
 		case kindStore:
@@ -133,8 +133,8 @@ func (m *machine) run() {
 		case kindLoad:
 			m.regs[in.into] = uintptr(in.expect.word() & in.expect.mask)
 		case kindCloseOthers:
-			for i := 0; i+1 < len(in.ranges) && errno == 0; i += 2 {
-				_, _, errno = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(in.ranges[i]), uintptr(in.ranges[i+1]), 0)
+			for i := 0; i+1 < len(m.ranges) && errno == 0; i += 2 {
+				_, _, errno = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(m.ranges[i]), uintptr(m.ranges[i+1]), 0)
 			}
 		}
 		if errno != 0 {
@@ -165,7 +165,7 @@ func (m *machine) call(in *instruction, pc int) (int, syscall.Errno) {
 	}
 	for i := range in.handlers {
 		if in.handlers[i].errno == errno {
-			return in.handlers[i].to, 0
+			return int(in.handlers[i].to), 0
 		}
 	}
 	return pc, errno

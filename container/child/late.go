@@ -8,7 +8,7 @@ func (p *Program) Beforehand(op, object, why string, open func() (*os.File, erro
 	r := p.Reg()
 	file := p.Late("fd", "", open)
 	file.hidden = true
-	p.calls = append(p.calls, &Call{
+	p.add(Call{
 		kind: kindMove, op: op, object: object, why: why, args: append([]Arg{file}, args...), into: r,
 	})
 	return r

@@ -47,8 +47,8 @@ func (p *Program) Result(name string, r Reg) Word {
 
 // storeReg writes what a register holds into memory.
 func (p *Program) storeReg(at *uint64, r Reg) {
-	p.calls = append(p.calls, &Call{
-		kind: kindStoreReg, op: "store", into: -1, quiet: true, store: store{at: unsafe.Pointer(at), value: uintptr(r)},
+	p.add(Call{
+		kind: kindStoreReg, op: "store", into: -1, quiet: true, store: &store{at: unsafe.Pointer(at), value: uintptr(r)},
 	})
 }
 
@@ -61,14 +61,14 @@ func (p *Program) Load(w Word, mask uint64) Reg {
 
 // LoadInto is Load into a register that there is.
 func (p *Program) LoadInto(r Reg, w Word, mask uint64) {
-	p.calls = append(p.calls, &Call{
-		kind: kindLoad, op: "load", into: r, quiet: true, expect: expect{at: w.at, size: w.size, mask: mask},
+	p.add(Call{
+		kind: kindLoad, op: "load", into: r, quiet: true, expect: &expect{at: w.at, size: w.size, mask: mask},
 	})
 }
 
 // Set puts a number into a register.
 func (p *Program) Set(r Reg, v uint64) {
-	p.calls = append(p.calls, &Call{kind: kindMove, op: "move", args: []Arg{{value: uintptr(v)}}, into: r, quiet: true})
+	p.add(Call{kind: kindMove, op: "move", args: []Arg{{value: uintptr(v)}}, into: r, quiet: true})
 }
 
 // Expect fails with errno unless the masked word is want.
@@ -78,9 +78,9 @@ func (p *Program) Expect(w Word, mask, want uint64, errno unix.Errno, why string
 
 // Unless goes on at the label unless the masked word is want.
 func (p *Program) Unless(w Word, mask, want uint64, to Label) {
-	p.calls = append(p.calls, &Call{
+	p.add(Call{
 		kind: kindExpect, op: "if", object: fmt.Sprintf("%s&%#x == %#x", w.name, mask, want), into: -1, quiet: true,
-		expect: expect{at: w.at, size: w.size, mask: mask, want: want, to: to},
+		expect: &expect{at: w.at, size: w.size, mask: mask, want: want, to: to},
 	})
 }
 
@@ -88,10 +88,10 @@ func (p *Program) Unless(w Word, mask, want uint64, to Label) {
 func (p *Program) Fail(object string, errno unix.Errno, why string) {
 	never := new(uint64)
 	p.keep = append(p.keep, never)
-	p.calls = append(p.calls, &Call{
+	p.add(Call{
 		kind: kindExpect, op: "fail", object: object, why: why, into: -1,
 		args:   []Arg{Flags("with", uint64(errno), unix.ErrnoName(errno))},
-		expect: expect{at: unsafe.Pointer(never), size: 8, want: 1, errno: errno, to: next},
+		expect: &expect{at: unsafe.Pointer(never), size: 8, want: 1, errno: errno, to: next},
 	})
 }
 

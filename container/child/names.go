@@ -1,6 +1,7 @@
 package child
 
 import (
+	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,23 @@ func flagText(v uint64, names []flagName) string {
 	}
 	return strings.Join(set, "|")
 }
+
+// bits are flags that are spelled out when they are printed.
+type bits struct {
+	v     uint64
+	names *[]flagName
+}
+
+func (b bits) String() string { return flagText(b.v, *b.names) }
+
+// octal and hexadecimal are numbers that are, likewise.
+type (
+	octal       uint32
+	hexadecimal uint64
+)
+
+func (n octal) String() string       { return fmt.Sprintf("%#o", uint32(n)) }
+func (n hexadecimal) String() string { return hex(uint64(n)) }
 
 // The namespaces, as clone(2) orders them.
 var namespaceFlags = []flagName{

@@ -16,15 +16,21 @@ import (
 type Program struct {
 	phases []phase
 	calls  []*Call
-	labels []int // the index of the call that a label stands before, -1 while unbound
-	keep   []any // what addresses in arguments point at
-	files  []int // the parent's descriptors that it uses
+	labels []int  // the index of the call that a label stands before, -1 while unbound
+	keep   []any  // what addresses in arguments point at
+	text   []byte // the strings that were made last
+	files  []int  // the parent's descriptors that it uses
 	regs   int
 	syncs  []string
 	errs   []error
 	closed bool // CloseOnExec was called
 
 	preserve int // how many of the parent's descriptors from 3 on the command inherits
+
+	// A program has some six hundred calls, which live and end together: to allocate them by the dozen takes half of the
+	// time and of the memory.
+	freeCalls []Call
+	freeArgs  []Arg
 }
 
 type phase struct {
@@ -33,7 +39,9 @@ type phase struct {
 }
 
 // New makes an empty program.
-func New() *Program { return &Program{regs: firstReg} }
+func New() *Program {
+	return &Program{regs: firstReg, calls: make([]*Call, 0, 256), keep: make([]any, 0, 128)}
+}
 
 // Reg is a register. It holds what a call returned.
 type Reg int
@@ -60,10 +68,10 @@ func (r Reg) String() string {
 type Arg struct {
 	name   string
 	value  uintptr
-	isReg  bool
 	show   any // what is printed, or the value
-	hidden bool
 	late   *late
+	isReg  bool
+	hidden bool
 }
 
 // late is a file that is opened when the program starts.
@@ -109,20 +117,39 @@ const (
 
 // Call is one system call of a program, or something the child does between two.
 type Call struct {
-	kind     kind
 	op       string
 	object   string
 	why      string
 	nr       uintptr
 	args     []Arg
-	into     Reg // -1: the result is dropped
 	handlers []handler
-	target   Label  // of a jump
-	expect   expect // of an expectation
-	store    store  // of a store
-	sync     int    // of a sync, its index
-	stub     *stub  // what execveat executes
-	quiet    bool   // not part of the printed plan
+	into     Reg     // -1: the result is dropped
+	target   Label   // of a jump
+	expect   *expect // of an expectation
+	store    *store  // of a store
+	stub     *stub   // what execveat executes
+	sync     int32   // of a sync, its index
+	kind     kind
+	quiet    bool // not part of the printed plan
+}
+
+// add adds a call, and keeps its arguments.
+func (p *Program) add(c Call, args ...Arg) *Call {
+	const dozen = 24
+	if len(p.freeCalls) == 0 {
+		p.freeCalls = make([]Call, dozen)
+	}
+	if len(args) > len(p.freeArgs) {
+		p.freeArgs = make([]Arg, max(4*dozen, len(args)))
+	}
+	kept := &p.freeCalls[0]
+	p.freeCalls = p.freeCalls[1:]
+	*kept = c
+	if n := copy(p.freeArgs, args); n > 0 {
+		kept.args, p.freeArgs = p.freeArgs[:n:n], p.freeArgs[n:]
+	}
+	p.calls = append(p.calls, kept)
+	return kept
 }
 
 // Phase begins a phase: the calls added from now on serve the one purpose that it names, such as "mount proc on /proc".
@@ -133,12 +160,10 @@ func (p *Program) Phase(format string, args ...any) {
 
 // Call adds a system call. The object is what it is about, for people; args are at most six.
 func (p *Program) Call(op string, nr uintptr, object, why string, args ...Arg) *Call {
-	c := &Call{op: op, nr: nr, object: object, why: why, args: args, into: -1}
 	if len(args) > 6 {
 		p.fail("%s: %d arguments, a system call has at most 6", op, len(args))
 	}
-	p.calls = append(p.calls, c)
-	return c
+	return p.add(Call{op: op, nr: nr, object: object, why: why, into: -1}, args...)
 }
 
 // Into keeps the call's result in a register.
@@ -172,13 +197,13 @@ func (p *Program) Bind(l Label) { p.labels[l] = len(p.calls) }
 
 // Jump goes on at the label.
 func (p *Program) Jump(to Label) {
-	p.calls = append(p.calls, &Call{kind: kindJump, op: "jump", target: to, into: -1, quiet: true})
+	p.add(Call{kind: kindJump, op: "jump", target: to, into: -1, quiet: true})
 }
 
 // Sync tells the parent that the child has come here, and waits until the parent lets it go on.
 func (p *Program) Sync(name, why string) {
 	p.syncs = append(p.syncs, name)
-	p.calls = append(p.calls, &Call{kind: kindSync, op: "sync", object: name, why: why, sync: len(p.syncs) - 1, into: -1})
+	p.add(Call{kind: kindSync, op: "sync", object: name, why: why, sync: int32(len(p.syncs) - 1), into: -1})
 }
 
 // SyncValue is Sync, and tells the parent what a register holds, see [Process.Value].
@@ -190,13 +215,13 @@ func (p *Program) SyncValue(name, why string, r Reg) {
 // MoveStatus makes a file of the parent's what the child tells its failures to from now on, in place of the socket: a
 // pipe, say, that whoever lets it go on later has opened. There can be no sync after it.
 func (p *Program) MoveStatus(file Arg) {
-	p.calls = append(p.calls, &Call{kind: kindMove, op: "move", args: []Arg{file}, into: statusReg, quiet: true})
+	p.add(Call{kind: kindMove, op: "move", args: []Arg{file}, into: statusReg, quiet: true})
 }
 
 // Fork goes on in another child of the same parent, which takes this one's place: as only a new process is in a PID
 // namespace that its maker has joined. The parent is told its number.
 func (p *Program) Fork(why string) {
-	p.calls = append(p.calls, &Call{kind: kindFork, op: "clone", object: "CLONE_PARENT", why: why, into: -1})
+	p.add(Call{kind: kindFork, op: "clone", object: "CLONE_PARENT", why: why, into: -1})
 }
 
 // fail puts down an error of the program's making. Start and Err return them.
@@ -339,6 +364,9 @@ func (a Arg) shown() any {
 	case a.isReg:
 		return Reg(a.value).String()
 	case a.show != nil:
+		if s, ok := a.show.(fmt.Stringer); ok {
+			return s.String()
+		}
 		return a.show
 	}
 	return int(a.value)

@@ -54,7 +54,7 @@ func (p *Program) Start(o Options) (*Process, error) {
 	for fd := range p.preserve {
 		keep = append(keep, 3+fd)
 	}
-	m.code[0].ranges = gaps(keep)
+	m.ranges = gaps(keep)
 	pidFD := new(int32)
 	*pidFD = -1
 	m.clone = cloneArgs{
@@ -152,11 +152,11 @@ func (m *machine) forkLocked() (int, error) {
 func (p *Program) compile() (*machine, error) {
 	m := &machine{slack: slack.Own(), regs: make([]uintptr, p.regs), code: make([]instruction, 1, len(p.calls)+1)}
 	m.code[0] = instruction{kind: kindCloseOthers, into: -1}
-	place := func(l Label, i int) int {
+	place := func(l Label, i int) int32 {
 		if l == next {
-			return i + 2 // after the first instruction, and this one
+			return int32(i) + 2 // after the first instruction, and this one
 		}
-		return p.labels[l] + 1
+		return int32(p.labels[l]) + 1
 	}
 	number := uint32(0)
 	for i, c := range p.calls {
@@ -164,7 +164,7 @@ func (p *Program) compile() (*machine, error) {
 			number++
 		}
 		in := instruction{
-			kind: c.kind, number: max(number, 1), nr: c.nr, into: int(c.into), expect: c.expect, store: c.store,
+			kind: c.kind, number: max(number, 1), nr: c.nr, into: int32(c.into), expect: c.expect, store: c.store,
 		}
 		for j, a := range c.args {
 			in.args[j], in.regs[j] = a.value, a.isReg
