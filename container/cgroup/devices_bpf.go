@@ -4,11 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"tandem/internal/plan"
@@ -27,7 +23,7 @@ const (
 	bpfChar  = 2 // BPF_DEVCG_DEV_CHAR
 )
 
-// Program is the same verdict as an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE, which the kernel runs with each
+// program is the same verdict as an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE, which the kernel runs with each
 // open and mknod of a device in the group: 1 allows, 0 is EPERM.
 //
 //	r2 type  r3 access  r4 major  r5 minor  r1 scratch
@@ -38,62 +34,81 @@ const (
 //	         return 1
 //	rule-1:  ...
 //	default: return 0
-func (d Devices) Program() asm.Instructions {
-	program := asm.Instructions{
-		asm.LoadMem(asm.R2, asm.R1, ctxAccessType, asm.Word),
-		asm.Mov.Reg32(asm.R3, asm.R2),
-		asm.RSh.Imm32(asm.R3, 16),
-		asm.And.Imm32(asm.R2, 0xffff),
-		asm.LoadMem(asm.R4, asm.R1, ctxMajor, asm.Word),
-		asm.LoadMem(asm.R5, asm.R1, ctxMinor, asm.Word),
+func (d Devices) program() []bpfInstruction {
+	const load, move, shift = unix.BPF_LDX | unix.BPF_MEM | unix.BPF_W, unix.BPF_ALU | unix.BPF_MOV, unix.BPF_ALU | unix.BPF_RSH
+	program := []bpfInstruction{
+		{code: load, registers: bpfContext<<4 | bpfType, offset: ctxAccessType},
+		{code: move | unix.BPF_X, registers: bpfType<<4 | bpfAccess},
+		{code: shift | unix.BPF_K, registers: bpfAccess, immediate: 16},
+		{code: bpfAnd, registers: bpfType, immediate: 0xffff},
+		{code: load, registers: bpfContext<<4 | bpfMajor, offset: ctxMajor},
+		{code: load, registers: bpfContext<<4 | bpfMinor, offset: ctxMinor},
 	}
-	label := func(i int) string {
-		if i == len(d.exceptions) {
-			return "default"
-		}
-		return "rule-" + strconv.Itoa(i)
+	for _, e := range d.exceptions {
+		program = append(program, d.compile(e)...)
 	}
-	for i, e := range d.exceptions {
-		rule := d.compile(e, label(i+1))
-		rule[0] = rule[0].WithSymbol(label(i))
-		program = append(program, rule...)
-	}
-	end := verdict(d.allow)
-	if len(d.exceptions) > 0 { // who jumps there
-		end[0] = end[0].WithSymbol(label(len(d.exceptions)))
-	}
-	return append(program, end...)
+	return append(program, verdict(d.allow)...)
 }
 
-func (d Devices) compile(e exception, next string) asm.Instructions {
+// The registers.
+const (
+	bpfResult = iota
+	bpfScratch
+	bpfType
+	bpfAccess
+	bpfMajor
+	bpfMinor
+	bpfContext = bpfScratch // that the kernel gives, until it has been read
+)
+
+// Instructions with a constant.
+const (
+	bpfAnd   = unix.BPF_ALU | unix.BPF_AND | unix.BPF_K
+	bpfSet   = unix.BPF_ALU | unix.BPF_MOV | unix.BPF_K
+	bpfIf    = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+	bpfIfNot = unix.BPF_JMP | unix.BPF_JNE | unix.BPF_K
+)
+
+func (d Devices) compile(e exception) []bpfInstruction {
 	kind := int32(bpfChar)
 	if e.kind == BlockDevice {
 		kind = bpfBlock
 	}
-	rule := asm.Instructions{asm.JNE.Imm(asm.R2, kind, next)}
+	rule := []bpfInstruction{{code: bpfIfNot, registers: bpfType, immediate: kind}}
+	masked := func(mask Access) {
+		rule = append(rule,
+			bpfInstruction{code: unix.BPF_ALU | unix.BPF_MOV | unix.BPF_X, registers: bpfAccess<<4 | bpfScratch},
+			bpfInstruction{code: bpfAnd, registers: bpfScratch, immediate: int32(mask)})
+	}
 	switch {
 	case d.allow: // any bit of it is refused
-		rule = append(rule,
-			asm.Mov.Reg32(asm.R1, asm.R3), asm.And.Imm32(asm.R1, int32(e.access)), asm.JEq.Imm(asm.R1, 0, next))
+		masked(e.access)
+		rule = append(rule, bpfInstruction{code: bpfIf, registers: bpfScratch})
 	case e.access != allAccess: // every bit has to be allowed
-		rule = append(rule,
-			asm.Mov.Reg32(asm.R1, asm.R3), asm.And.Imm32(asm.R1, int32(allAccess&^e.access)), asm.JNE.Imm(asm.R1, 0, next))
+		masked(allAccess &^ e.access)
+		rule = append(rule, bpfInstruction{code: bpfIfNot, registers: bpfScratch})
 	}
 	if e.major != anyNumber {
-		rule = append(rule, asm.JNE.Imm(asm.R4, int32(e.major), next))
+		rule = append(rule, bpfInstruction{code: bpfIfNot, registers: bpfMajor, immediate: int32(e.major)})
 	}
 	if e.minor != anyNumber {
-		rule = append(rule, asm.JNE.Imm(asm.R5, int32(e.minor), next))
+		rule = append(rule, bpfInstruction{code: bpfIfNot, registers: bpfMinor, immediate: int32(e.minor)})
 	}
-	return append(rule, verdict(!d.allow)...)
+	rule = append(rule, verdict(!d.allow)...)
+	for i := range rule {
+		if code := rule[i].code; code == bpfIf || code == bpfIfNot {
+			rule[i].offset = int16(len(rule) - i - 1) // to the next rule
+		}
+	}
+	return rule
 }
 
-func verdict(allow bool) asm.Instructions {
+func verdict(allow bool) []bpfInstruction {
 	value := int32(0)
 	if allow {
 		value = 1
 	}
-	return asm.Instructions{asm.Mov.Imm32(asm.R0, value), asm.Return()}
+	return []bpfInstruction{{code: bpfSet, registers: bpfResult, immediate: value}, {code: unix.BPF_JMP | unix.BPF_EXIT}}
 }
 
 // programStep attaches the program to a group of version 2, in the place of one attached before.
@@ -111,10 +126,7 @@ func (d Devices) programStep(f folder) plan.Step {
 }
 
 func (d Devices) attach(path string) error {
-	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: programName, Type: ebpf.CGroupDevice, AttachType: ebpf.AttachCGroupDevice,
-		Instructions: d.Program(), License: "Apache-2.0",
-	})
+	program, err := loadDevices(programName, "Apache-2.0", d.program())
 	if err != nil {
 		return denied(fmt.Errorf("%sdevices: load program: %w", resources, err))
 	}
@@ -133,49 +145,40 @@ func (d Devices) attach(path string) error {
 			p.Close()
 		}
 	}()
-	options := link.RawAttachProgramOptions{
-		Target: int(dir.Fd()), Program: program, Attach: ebpf.AttachCGroupDevice,
-		// Others may attach programs too, here and below. All that are attached have to allow an access.
-		Flags: unix.BPF_F_ALLOW_MULTI,
-	}
+	var replace *os.File
 	if len(old) > 0 {
-		options.Anchor = link.ReplaceProgram(old[0]) // at no time is there none
+		replace = old[0]
 	}
-	if err := link.RawAttachProgram(options); err != nil {
+	if err := attachDevices(dir, program, replace); err != nil {
 		return denied(fmt.Errorf("%sdevices: %w", resources, err))
 	}
 	if len(old) < 2 {
 		return nil
 	}
 	for _, p := range old[1:] { // of an update that was cut short before Linux could replace
-		err = errors.Join(err, link.RawDetachProgram(link.RawDetachProgramOptions{
-			Target: int(dir.Fd()), Program: p, Attach: ebpf.AttachCGroupDevice,
-		}))
+		err = errors.Join(err, detachDevices(dir, p))
 	}
 	return err
 }
 
 // attached are the programs of ours on a group.
-func attached(dir *os.File) ([]*ebpf.Program, error) {
-	result, err := link.QueryPrograms(link.QueryOptions{Target: int(dir.Fd()), Attach: ebpf.AttachCGroupDevice})
+func attached(dir *os.File) ([]*os.File, error) {
+	ids, err := attachedDevices(dir)
 	if err != nil {
 		return nil, denied(err)
 	}
-	var ours []*ebpf.Program
-	for _, a := range result.Programs {
-		p, err := ebpf.NewProgramFromID(a.ID)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // detached meanwhile
-		}
-		if err != nil {
+	var ours []*os.File
+	for _, id := range ids {
+		p, name, err := programByID(id)
+		switch {
+		case errors.Is(err, os.ErrNotExist): // detached meanwhile
+		case err != nil:
 			return ours, denied(err)
-		}
-		info, err := p.Info()
-		if err == nil && info.Name == programName {
+		case name == programName:
 			ours = append(ours, p)
-			continue
+		default:
+			p.Close()
 		}
-		p.Close()
 	}
 	return ours, nil
 }

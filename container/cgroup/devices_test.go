@@ -1,6 +1,8 @@
 package cgroup
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -193,7 +195,7 @@ func TestProgram(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		program := d.Program()
+		program := d.program()
 		for range 30 {
 			kind := []DeviceType{CharDevice, BlockDevice}[random.IntN(2)]
 			major, minor, access := int64(random.IntN(3)), int64(random.IntN(3)), Access(random.IntN(8))
@@ -233,13 +235,22 @@ func randomRules(r *rand.Rand) []specs.LinuxDeviceCgroup {
 }
 
 // interpret is as much of an eBPF machine as the programs use.
-func interpret(t *testing.T, program asm.Instructions, kind DeviceType, major, minor int64, access Access) bool {
+func interpret(t *testing.T, code []bpfInstruction, kind DeviceType, major, minor int64, access Access) bool {
 	t.Helper()
-	labels := make(map[string]int)
-	for i, ins := range program {
-		if s := ins.Symbol(); s != "" {
-			labels[s] = i
+	// As another reads it than the one who wrote it.
+	var program asm.Instructions
+	var text bytes.Buffer
+	for _, x := range code {
+		text.Write([]byte{x.code, x.registers})
+		binary.Write(&text, binary.LittleEndian, x.offset)
+		binary.Write(&text, binary.LittleEndian, x.immediate)
+	}
+	for text.Len() > 0 {
+		var ins asm.Instruction
+		if err := ins.Unmarshal(&text, binary.LittleEndian, ""); err != nil {
+			t.Fatal(err)
 		}
+		program = append(program, ins)
 	}
 	typ := uint64(bpfChar)
 	if kind == BlockDevice {
@@ -265,8 +276,8 @@ func interpret(t *testing.T, program asm.Instructions, kind DeviceType, major, m
 			default:
 				t.Fatalf("unknown jump %v", ins)
 			}
-			if target, ok := labels[ins.Reference()]; jump {
-				if !ok || target <= pc {
+			if target := pc + 1 + int(ins.Offset); jump {
+				if target <= pc || target >= len(program) {
 					t.Fatalf("%v leads to %d, back or nowhere", ins, target)
 				}
 				pc = target - 1
@@ -312,7 +323,7 @@ func FuzzCompileDevices(f *testing.F) {
 		if !kernel.state().Equal(d) {
 			t.Errorf("lines %v make %v, want %v", d.lines(), kernel, d)
 		}
-		program := d.Program()
+		program := d.program()
 		for _, kind := range []DeviceType{CharDevice, BlockDevice} {
 			for _, number := range [][2]int64{{major1, minor1}, {major2, minor2}, {major1, minor2}, {0, 0}} {
 				for access := range allAccess + 1 {
