@@ -1,8 +1,6 @@
 package child
 
 import (
-	"bytes"
-	"debug/elf"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -34,95 +32,110 @@ const (
 
 // code is the stub's machine code. The filter stands behind it.
 func (s stub) code() []byte {
-	var b bytes.Buffer
-	word := func(op byte, v uint32) { // mov r32, imm32
-		b.WriteByte(op)
-		binary.Write(&b, binary.LittleEndian, v)
-	}
 	const eax, edx, esi, edi = 0xb8, 0xba, 0xbe, 0xbf
+	order := binary.LittleEndian
+	code := make([]byte, 0, 256)
+	add := func(b ...byte) { code = append(code, b...) }
+	word := func(register byte, v uint32) { // mov r32, imm32
+		code = order.AppendUint32(append(code, register), v)
+	}
+	call := func(number uint32) {
+		word(eax, number)
+		add(0x0f, 0x05) // syscall
+	}
 	var jumps []int
 	orFail := func() {
-		b.Write([]byte{0x85, 0xc0, 0x75, 0}) // test eax, eax; jnz fail
-		jumps = append(jumps, b.Len())
+		add(0x85, 0xc0, 0x75, 0) // test eax, eax; jnz fail
+		jumps = append(jumps, len(code))
 	}
 	word(edi, uint32(s.fd))
 	word(esi, unix.F_SETFD)
 	word(edx, unix.FD_CLOEXEC)
-	word(eax, unix.SYS_FCNTL)
-	b.Write([]byte{0x0f, 0x05}) // syscall
+	call(unix.SYS_FCNTL)
 	orFail()
 	filterAt := -1
 	if s.filter != nil {
 		word(edi, unix.SECCOMP_SET_MODE_FILTER)
 		word(esi, uint32(s.flags))
-		filterAt = b.Len() + 1
+		filterAt = len(code) + 1
 		word(edx, 0) // the address, below 4 GiB
-		word(eax, unix.SYS_SECCOMP)
-		b.Write([]byte{0x0f, 0x05})
+		call(unix.SYS_SECCOMP)
 		orFail()
 	}
-	b.Write([]byte{
-		0x48, 0x8b, 0x04, 0x24, // mov rax, [rsp]: argc
-		0x48, 0x8b, 0x7c, 0x24, 0x08, // mov rdi, [rsp+8]: argv[0]
-		0x48, 0x8d, 0x74, 0x24, 0x10, // lea rsi, [rsp+16]: &argv[1]
-		0x48, 0x8d, 0x54, 0xc4, 0x10, // lea rdx, [rsp+rax*8+16]: envp
-	})
-	word(eax, unix.SYS_EXECVE)
-	b.Write([]byte{0x0f, 0x05})
-	fail := b.Len()
-	b.Write([]byte{0xf7, 0xd8, 0x50, 0x48, 0xb9}) // neg eax; push rax; mov rcx, imm64
-	binary.Write(&b, binary.LittleEndian, uint64(s.number)<<32|uint64(recordFailed))
-	b.WriteByte(0x51) // push rcx
+	add(0x48, 0x8b, 0x04, 0x24)       // mov rax, [rsp]: argc
+	add(0x48, 0x8b, 0x7c, 0x24, 0x08) // mov rdi, [rsp+8]: argv[0]
+	add(0x48, 0x8d, 0x74, 0x24, 0x10) // lea rsi, [rsp+16]: &argv[1]
+	add(0x48, 0x8d, 0x54, 0xc4, 0x10) // lea rdx, [rsp+rax*8+16]: envp
+	call(unix.SYS_EXECVE)
+	fail := len(code)
+	add(0xf7, 0xd8, 0x50, 0x48, 0xb9) // neg eax; push rax; mov rcx, imm64
+	code = order.AppendUint64(code, uint64(s.number)<<32|uint64(recordFailed))
+	add(0x51) // push rcx
 	word(edi, uint32(s.fd))
-	b.Write([]byte{0x48, 0x89, 0xe6}) // mov rsi, rsp
+	add(0x48, 0x89, 0xe6) // mov rsi, rsp
 	word(edx, recordSize)
-	word(eax, unix.SYS_WRITE)
-	b.Write([]byte{0x0f, 0x05})
+	call(unix.SYS_WRITE)
 	word(edi, exitFailed)
-	word(eax, unix.SYS_EXIT_GROUP)
-	b.Write([]byte{0x0f, 0x05})
-	for b.Len()%8 != 0 {
-		b.WriteByte(0xcc) // int3
+	call(unix.SYS_EXIT_GROUP)
+	for len(code)%8 != 0 {
+		add(0xcc) // int3
 	}
-	code := b.Bytes()
 	for _, at := range jumps {
 		code[at-1] = byte(fail - at)
 	}
 	if filterAt >= 0 {
-		binary.LittleEndian.PutUint32(code[filterAt:], uint32(stubBase+stubHeaders+len(code)))
+		order.PutUint32(code[filterAt:], uint32(stubBase+stubHeaders+len(code)))
 	}
 	return code
 }
 
-// image is the stub as an ELF file: one segment that holds all, and none for a stack that could be executed.
+// image is the stub as an ELF file: one segment that holds all, and none for a stack that could be executed. See elf(5);
+// package debug/elf has names for it, and brings half a debugger with it.
 func (s stub) image() []byte {
-	var b bytes.Buffer
-	put := func(v any) { binary.Write(&b, binary.LittleEndian, v) }
+	order := binary.LittleEndian
 	body := s.code()
 	if s.filter != nil {
 		// struct sock_fprog, and behind it what it points at.
 		at := uint64(stubBase+stubHeaders+len(body)) + 16
-		body = binary.LittleEndian.AppendUint64(body, uint64(len(s.filter)))
-		body = binary.LittleEndian.AppendUint64(body, at)
+		body = order.AppendUint64(body, uint64(len(s.filter)))
+		body = order.AppendUint64(body, at)
 		for _, f := range s.filter {
-			body = binary.LittleEndian.AppendUint16(body, f.Code)
+			body = order.AppendUint16(body, f.Code)
 			body = append(body, f.Jt, f.Jf)
-			body = binary.LittleEndian.AppendUint32(body, f.K)
+			body = order.AppendUint32(body, f.K)
 		}
 	}
+	image := make([]byte, 0, stubHeaders+len(body))
+	half := func(list ...uint16) {
+		for _, v := range list {
+			image = order.AppendUint16(image, v)
+		}
+	}
+	word := func(list ...uint32) {
+		for _, v := range list {
+			image = order.AppendUint32(image, v)
+		}
+	}
+	long := func(list ...uint64) {
+		for _, v := range list {
+			image = order.AppendUint64(image, v)
+		}
+	}
+	// Elf64_Ehdr: ELFCLASS64, ELFDATA2LSB, EV_CURRENT.
+	image = append(image, 0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	half(2, 62)                       // ET_EXEC, EM_X86_64
+	word(1)                           // EV_CURRENT
+	long(stubBase+stubHeaders, 64, 0) // entry, program headers, no section headers
+	word(0)                           // flags
+	half(64, 56, 2, 0, 0, 0)          // sizes and numbers of headers
 	size := uint64(stubHeaders + len(body))
-	put(elf.Header64{
-		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
-		Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
-		Entry: stubBase + stubHeaders, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 2,
-	})
-	put(elf.Prog64{
-		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: stubBase, Paddr: stubBase,
-		Filesz: size, Memsz: size, Align: 0x1000,
-	})
-	put(elf.Prog64{Type: uint32(elf.PT_GNU_STACK), Flags: uint32(elf.PF_R | elf.PF_W), Align: 16})
-	b.Write(body)
-	return b.Bytes()
+	// Elf64_Phdr: type, flags, offset, virtual and physical address, size in the file and in memory, alignment.
+	const ptLoad, ptGNUStack, pfX, pfW, pfR = 1, 0x6474e551, 1, 2, 4
+	word(ptLoad, pfR|pfX)
+	long(0, stubBase, stubBase, size, size, 0x1000)
+	word(ptGNUStack, pfR|pfW)
+	long(0, 0, 0, 0, 0, 16)
+	return append(image, body...)
 }
 
 // file is the stub as a file that can be executed and can't be changed. Its descriptor is above min.
