@@ -122,6 +122,9 @@ func (e *Engine) assemble(s *Spec, detached, told bool) (*assembly, error) {
 		return nil, err
 	}
 	a.program = child.New()
+	if !told {
+		a.program.Untold()
+	}
 	a.writeProgram(a.program)
 	if err := a.program.Err(); err != nil {
 		return nil, err
@@ -191,9 +194,11 @@ func (a *assembly) makeGroup(warn func(string, ...any)) error {
 	for _, w := range g.Warnings() {
 		warn("%s", w)
 	}
-	if err := g.Access(); errors.Is(err, cgroup.ErrNotPermitted) && !hostRoot() && l.CgroupsPath == "" {
-		warn("no limits, and no group of its own: %v", err)
-		return nil
+	if !hostRoot() && l.CgroupsPath == "" {
+		if err := g.Access(); errors.Is(err, cgroup.ErrNotPermitted) {
+			warn("no limits, and no group of its own: %v", err)
+			return nil
+		}
 	}
 	a.group = g
 	return nil

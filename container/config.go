@@ -42,7 +42,6 @@ type (
 		NetDevices   met[map[string]specs.LinuxNetDevice]  `json:"netDevices"`
 		TimeOffsets  met[map[string]specs.LinuxTimeOffset] `json:"timeOffsets"`
 		Resources    *resourcesPart                        `json:"resources"`
-		Seccomp      met[*specs.LinuxSeccomp]              `json:"seccomp"`
 		IntelRdt     met[*specs.LinuxIntelRdt]             `json:"intelRdt"`
 		MemoryPolicy met[*specs.LinuxMemoryPolicy]         `json:"memoryPolicy"`
 		Personality  met[*specs.LinuxPersonality]          `json:"personality"`
@@ -58,7 +57,8 @@ type (
 	}
 )
 
-// met is a T of whose type encoding/json learns when a text has one: what unmarshals itself is not looked into.
+// met is a T of whose type encoding/json learns when a text has one: what unmarshals itself is not looked into. Its text is
+// read once more for that, so it is nothing for what is long, such as seccomp.
 type met[T any] struct{ value T }
 
 func (m *met[T]) UnmarshalJSON(text []byte) error { return json.Unmarshal(text, &m.value) }
@@ -93,7 +93,7 @@ func (c *linuxConfig) spec() *specs.Spec {
 		s.Linux = &l.Linux
 		s.Linux.UIDMappings, s.Linux.GIDMappings = l.UIDMappings.value, l.GIDMappings.value
 		s.Linux.Devices, s.Linux.NetDevices, s.Linux.TimeOffsets = l.Devices.value, l.NetDevices.value, l.TimeOffsets.value
-		s.Linux.Seccomp, s.Linux.IntelRdt = l.Seccomp.value, l.IntelRdt.value
+		s.Linux.IntelRdt = l.IntelRdt.value
 		s.Linux.MemoryPolicy, s.Linux.Personality = l.MemoryPolicy.value, l.Personality.value
 		if r := l.Resources; r != nil {
 			s.Linux.Resources = &r.LinuxResources

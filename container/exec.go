@@ -40,6 +40,7 @@ func (c *Container) exec(ctx context.Context, s *ExecSpec) (*Process, error) {
 		return nil, err
 	}
 	p := child.New()
+	p.Untold()
 	if err := c.writeExec(p, s, x, pidFD); err != nil {
 		return nil, err
 	}

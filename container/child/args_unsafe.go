@@ -11,15 +11,17 @@ import (
 // Everything that an address in a program points at is on the heap, where nothing moves, and is kept by the program.
 
 // Int is a number, shown as it is.
-func Int(name string, v int) Arg { return Arg{name: name, value: uintptr(v)} }
+func Int(name string, v int) Arg { return arg(name, uintptr(v), nil) }
 
 // Flags is a number that is shown as text, such as "MS_BIND|MS_REC".
 func Flags(name string, v uint64, show string) Arg {
-	return Arg{name: name, value: uintptr(v), show: show}
+	return arg(name, uintptr(v), show)
 }
 
 // From is what an earlier call returned.
-func From(name string, r Reg) Arg { return Arg{name: name, value: uintptr(r), isReg: true} }
+func From(name string, r Reg) Arg {
+	return Arg{name: name, operand: operand{value: uintptr(r), isReg: true}}
+}
 
 // hidden keeps an argument out of the printed form.
 func hidden(a Arg) Arg {
@@ -35,7 +37,7 @@ func (p *Program) File(name string, fd int) Arg {
 
 // Str is text, NUL-terminated in memory. Text that has a NUL byte of its own is an error of the program's.
 func (p *Program) Str(name, s string) Arg {
-	return Arg{name: name, value: p.cstring(name, s), show: s}
+	return arg(name, p.cstring(name, s), s)
 }
 
 // Bytes is the address of b.
@@ -44,13 +46,13 @@ func (p *Program) Bytes(name string, b []byte, show any) Arg {
 		return Arg{name: name, show: show}
 	}
 	p.keep = append(p.keep, b)
-	return Arg{name: name, value: uintptr(unsafe.Pointer(unsafe.SliceData(b))), show: show}
+	return arg(name, uintptr(unsafe.Pointer(unsafe.SliceData(b))), show)
 }
 
 // pointer is the address of v, which must be on the heap.
 func pointer[T any](p *Program, name string, v *T, show any) Arg {
 	p.keep = append(p.keep, v)
-	return Arg{name: name, value: uintptr(unsafe.Pointer(v)), show: show}
+	return arg(name, uintptr(unsafe.Pointer(v)), show)
 }
 
 func (p *Program) cstring(name, s string) uintptr {

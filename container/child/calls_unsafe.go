@@ -9,21 +9,21 @@ import (
 )
 
 // AtCwd is the working folder, where a call wants a folder's descriptor.
-var AtCwd = Arg{name: "dir", value: ^uintptr(99), show: "AT_FDCWD"} // -100
+var AtCwd = arg("dir", ^uintptr(99), "AT_FDCWD") // -100
 
 // None is the descriptor of no file, where a call takes a path that starts at "/".
-var None = Arg{name: "dir", value: ^uintptr(0), show: -1}
+var None = arg("dir", ^uintptr(0), -1)
 
 // hex is a number in hexadecimal.
 func hex(v uint64) string { return fmt.Sprintf("%#x", v) }
 
 // number shows a number in hexadecimal.
 func number(name string, v uint64) Arg {
-	return Arg{name: name, value: uintptr(v), show: hexadecimal(v)}
+	return arg(name, uintptr(v), hexadecimal(v))
 }
 
 // mode shows permissions in octal.
-func mode(name string, m uint32) Arg { return Arg{name: name, value: uintptr(m), show: octal(m)} }
+func mode(name string, m uint32) Arg { return arg(name, uintptr(m), octal(m)) }
 
 // Openat2 opens path below dir, as openat2(2). The returned register holds the descriptor.
 func (p *Program) Openat2(dir Arg, path string, how unix.OpenHow, why string) (*Call, Reg) {
@@ -51,7 +51,7 @@ func (h shownHow) String() string {
 
 // bitsArg is an argument of flags that have names.
 func bitsArg(name string, v uint64, names *[]flagName) Arg {
-	return Arg{name: name, value: uintptr(v), show: bits{v, names}}
+	return arg(name, uintptr(v), bits{v, names})
 }
 
 func named(name string, a Arg) Arg {
@@ -190,9 +190,8 @@ func (p *Program) expectWord(object string, at unsafe.Pointer, size int, mask, w
 	}
 	p.add(Call{
 		kind: kindExpect, op: "expect", object: object, why: why, into: -1,
-		args:   []Arg{number("mask", mask), number("want", want), Flags("else", uint64(errno), unix.ErrnoName(errno))},
 		expect: &expect{at: at, size: size, mask: mask, want: want, errno: errno, to: to},
-	})
+	}, number("mask", mask), number("want", want), Flags("else", uint64(errno), unix.ErrnoName(errno)))
 }
 
 // ExpectFS fails with errno unless the file that is open in fd lies on a file system of that magic number (statfs(2)).

@@ -55,7 +55,7 @@ func (p *Program) find(candidates []string, c Command) *Found {
 	for i, candidate := range candidates {
 		address := p.cstring("path", candidate)
 		try := p.Call("faccessat2", unix.SYS_FACCESSAT2, candidate, "look for the command", AtCwd,
-			hidden(Arg{name: "path", value: address}), Flags("mode", unix.X_OK, "X_OK"), Flags("flags", unix.AT_EACCESS, "AT_EACCESS"))
+			hidden(arg("path", address, nil)), Flags("mode", unix.X_OK, "X_OK"), Flags("flags", unix.AT_EACCESS, "AT_EACCESS"))
 		after := p.Label()
 		if i < len(candidates)-1 {
 			for _, e := range []unix.Errno{unix.ENOENT, unix.EACCES, unix.ENOTDIR, unix.ELOOP} {
@@ -97,8 +97,8 @@ func (p *Program) Exec(f *Found) {
 	}
 	execveat := p.Call("execveat", unix.SYS_EXECVEAT, "stub", "so that /proc/self/exe is never the runtime's file",
 		Arg{name: "fd", show: "stub"}, hidden(p.Str("path", "")),
-		Arg{name: "argv", value: address(&f.argv[0]), show: fmt.Sprintf("%q", append([]string{"PATH"}, f.command.Args...))},
-		Arg{name: "envp", value: address(&f.envp[0]), show: fmt.Sprintf("%d variables", len(f.command.Env))},
+		arg("argv", address(&f.argv[0]), fmt.Sprintf("%q", append([]string{"PATH"}, f.command.Args...))),
+		arg("envp", address(&f.envp[0]), fmt.Sprintf("%d variables", len(f.command.Env))),
 		Flags("flags", unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"))
 	p.note("fcntl", "", "the stub: if execve succeeds, it closes the socket", Int("fd", status), Flags("cmd", unix.F_SETFD, "F_SETFD"),
 		Flags("flags", unix.FD_CLOEXEC, "FD_CLOEXEC"))
@@ -121,5 +121,5 @@ func (p *Program) CloseOnExec(first int) {
 
 // note is a call that somebody else does in the child's place.
 func (p *Program) note(op, object, why string, args ...Arg) {
-	p.add(Call{kind: kindNote, op: op, object: object, why: why, args: args, into: -1})
+	p.add(Call{kind: kindNote, op: op, object: object, why: why, into: -1}, args...)
 }

@@ -9,7 +9,7 @@ func (p *Program) Beforehand(op, object, why string, open func() (*os.File, erro
 	file := p.Late("fd", "", open)
 	file.hidden = true
 	p.add(Call{
-		kind: kindMove, op: op, object: object, why: why, args: append([]Arg{file}, args...), into: r,
-	})
+		kind: kindMove, op: op, object: object, why: why, into: r,
+	}, append([]Arg{file}, args...)...)
 	return r
 }

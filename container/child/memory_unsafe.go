@@ -68,7 +68,7 @@ func (p *Program) LoadInto(r Reg, w Word, mask uint64) {
 
 // Set puts a number into a register.
 func (p *Program) Set(r Reg, v uint64) {
-	p.add(Call{kind: kindMove, op: "move", args: []Arg{{value: uintptr(v)}}, into: r, quiet: true})
+	p.add(Call{kind: kindMove, op: "move", into: r, quiet: true}, arg("", uintptr(v), nil))
 }
 
 // Expect fails with errno unless the masked word is want.
@@ -90,9 +90,8 @@ func (p *Program) Fail(object string, errno unix.Errno, why string) {
 	p.keep = append(p.keep, never)
 	p.add(Call{
 		kind: kindExpect, op: "fail", object: object, why: why, into: -1,
-		args:   []Arg{Flags("with", uint64(errno), unix.ErrnoName(errno))},
 		expect: &expect{at: unsafe.Pointer(never), size: 8, want: 1, errno: errno, to: next},
-	})
+	}, Flags("with", uint64(errno), unix.ErrnoName(errno)))
 }
 
 // MountSetattrFrom is MountSetattr with a user namespace whose descriptor a register holds, for MOUNT_ATTR_IDMAP.

@@ -29,8 +29,9 @@ type Program struct {
 
 	// A program has some six hundred calls, which live and end together: to allocate them by the dozen takes half of the
 	// time and of the memory.
-	freeCalls []Call
-	freeArgs  []Arg
+	freeCalls    []Call
+	freeOperands []operand
+	untold       bool // nobody prints it
 }
 
 type phase struct {
@@ -40,7 +41,7 @@ type phase struct {
 
 // New makes an empty program.
 func New() *Program {
-	return &Program{regs: firstReg, calls: make([]*Call, 0, 256), keep: make([]any, 0, 128)}
+	return &Program{regs: firstReg, calls: make([]*Call, 0, 768), keep: make([]any, 0, 128)}
 }
 
 // Reg is a register. It holds what a call returned.
@@ -66,12 +67,21 @@ func (r Reg) String() string {
 
 // Arg is one argument of a call.
 type Arg struct {
+	operand
 	name   string
-	value  uintptr
 	show   any // what is printed, or the value
-	late   *late
-	isReg  bool
 	hidden bool
+}
+
+func arg(name string, value uintptr, show any) Arg {
+	return Arg{name: name, operand: operand{value: value}, show: show}
+}
+
+// operand is what of an argument the kernel gets.
+type operand struct {
+	value uintptr
+	late  *late
+	isReg bool
 }
 
 // late is a file that is opened when the program starts.
@@ -83,7 +93,7 @@ type late struct {
 // Late is a descriptor of a file that open opens when the program is started, and that is closed in the parent when the
 // child is there: so that making a program, and printing it, opens nothing. The argument may be used in several calls.
 func (p *Program) Late(name, show string, open func() (*os.File, error)) Arg {
-	return Arg{name: name, show: show, late: &late{open: open}}
+	return Arg{name: name, show: show, operand: operand{late: &late{open: open}}}
 }
 
 // Label is a place in a program that calls may go on at.
@@ -121,7 +131,8 @@ type Call struct {
 	object   string
 	why      string
 	nr       uintptr
-	args     []Arg
+	args     []operand
+	shown    []Arg // the same as they are printed, but of a program that nobody prints
 	handlers []handler
 	into     Reg     // -1: the result is dropped
 	target   Label   // of a jump
@@ -133,22 +144,30 @@ type Call struct {
 	quiet    bool // not part of the printed plan
 }
 
+// Untold says that nobody will print the program, before any call is added. What its arguments are named is forgotten.
+func (p *Program) Untold() { p.untold = true }
+
 // add adds a call, and keeps its arguments.
 func (p *Program) add(c Call, args ...Arg) *Call {
 	const dozen = 24
 	if len(p.freeCalls) == 0 {
 		p.freeCalls = make([]Call, dozen)
 	}
-	if len(args) > len(p.freeArgs) {
-		p.freeArgs = make([]Arg, max(4*dozen, len(args)))
-	}
 	kept := &p.freeCalls[0]
 	p.freeCalls = p.freeCalls[1:]
 	*kept = c
-	if n := copy(p.freeArgs, args); n > 0 {
-		kept.args, p.freeArgs = p.freeArgs[:n:n], p.freeArgs[n:]
-	}
 	p.calls = append(p.calls, kept)
+	if len(args) > len(p.freeOperands) {
+		p.freeOperands = make([]operand, max(4*dozen, len(args)))
+	}
+	kept.args = p.freeOperands[:len(args):len(args)]
+	p.freeOperands = p.freeOperands[len(args):]
+	for i := range args {
+		kept.args[i] = args[i].operand
+	}
+	if !p.untold {
+		kept.shown = slices.Clone(args)
+	}
 	return kept
 }
 
@@ -215,7 +234,7 @@ func (p *Program) SyncValue(name, why string, r Reg) {
 // MoveStatus makes a file of the parent's what the child tells its failures to from now on, in place of the socket: a
 // pipe, say, that whoever lets it go on later has opened. There can be no sync after it.
 func (p *Program) MoveStatus(file Arg) {
-	p.add(Call{kind: kindMove, op: "move", args: []Arg{file}, into: statusReg, quiet: true})
+	p.add(Call{kind: kindMove, op: "move", into: statusReg, quiet: true}, file)
 }
 
 // Fork goes on in another child of the same parent, which takes this one's place: as only a new process is in a PID
@@ -348,7 +367,7 @@ func (p *Program) skipped() []bool {
 // step is the call as a step that is only told of.
 func (c *Call) step() plan.Step {
 	s := plan.Step{Op: c.op, Object: c.object, Why: c.why}
-	for _, a := range c.args {
+	for _, a := range c.shown {
 		if !a.hidden {
 			s.Args = append(s.Args, plan.A(a.name, a.shown()))
 		}
