@@ -56,7 +56,7 @@ n=$(busybox sed -n 's/.*bench=\([0-9]*\).*/\1/p' /proc/cmdline)
 busybox ip link set lo up
 busybox ip addr add 10.99.$n.2/24 dev eth0
 busybox ip link set eth0 up
-exec /load -serve-load
+GODEBUG=asyncpreemptoff=1 exec /load -serve-load
 `
 
 func newFleet(ctx context.Context, o options, dir string) (*fleet, error) {

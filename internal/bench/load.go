@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"os"
 	"time"
 
@@ -23,10 +21,10 @@ const loadReady = "load-of-the-bench"
 
 // What a connection to it is for: its first byte.
 const (
-	loadSink       = 's' // the guest reads all that comes, and says how much it was
+	loadSink       = 's' // the guest reads all that comes, and says how many bytes it was
 	loadSource     = 'g' // the guest sends until nobody reads
 	loadEcho       = 'e' // the guest gives each byte back
-	loadPackets    = 'p' // the guest counts UDP packets, and says how many came
+	loadPackets    = 'p' // the guest counts UDP packets, and says how many came in a second
 	loadFlood      = 'f' // the guest sends UDP packets to the port that the connection names
 	loadRandomRead = 'r' // the guest reads blocks of its disk, and says how many
 	loadSequential = 'q'
@@ -77,86 +75,110 @@ func serveAll(l *net.TCPListener, packets *net.UDPConn) error {
 }
 
 func serveOne(c *net.TCPConn, packets *net.UDPConn) error {
-	in := bufio.NewReader(c)
-	what, err := in.ReadByte()
+	in, err := quieten(c, loadLimit)
 	if err != nil {
 		return err
 	}
-	count := uint64(0)
-	switch what {
+	what := make([]byte, 1)
+	if err := in.readByte(what); err != nil {
+		return err
+	}
+	value := 0.0
+	switch what[0] {
 	case loadSink:
-		n, err := io.Copy(io.Discard, in)
-		if err != nil {
-			return err
-		}
-		count = uint64(n)
+		value, err = sink(in)
 	case loadSource:
 		b := make([]byte, 256<<10)
 		for {
-			if _, err := c.Write(b); err != nil {
+			if _, err := in.Write(b); err != nil {
 				return nil //nolint:nilerr // it is how the host ends it
 			}
 		}
 	case loadEcho:
-		_, _ = io.Copy(c, in)
+		for in.readByte(what) == nil {
+			if _, err := in.Write(what); err != nil {
+				return err
+			}
+		}
 		return nil
 	case loadPackets:
-		count, err = countPackets(packets, in)
+		value, err = countPackets(packets, in)
 	case loadFlood:
 		return flood(c, packets, in)
 	case loadRandomRead, loadSequential, loadWrite:
-		count, err = useDisk(what)
+		value, err = useDisk(what[0])
 	default:
 		return fmt.Errorf("%q means nothing", what)
 	}
 	if err != nil {
 		return err
 	}
-	return binary.Write(c, binary.LittleEndian, count)
+	return binary.Write(in, binary.LittleEndian, value)
 }
 
-// countPackets counts until a byte comes.
-func countPackets(packets *net.UDPConn, in io.Reader) (n uint64, err error) {
-	if err := packets.SetReadDeadline(time.Time{}); err != nil {
+// sink reads all that comes, and counts the bytes.
+func sink(in quiet) (float64, error) {
+	b, total := make([]byte, 256<<10), 0
+	for {
+		n, err := in.Read(b)
+		if err != nil || n == 0 {
+			return float64(total), err
+		}
+		total += n
+	}
+}
+
+// countPackets gives how many packets a second came, from the first to the last before a byte comes.
+func countPackets(packets *net.UDPConn, in quiet) (float64, error) {
+	const pause = 100 * time.Millisecond // is when to look whether it came
+	from, err := quieten(packets, pause)
+	if err != nil {
 		return 0, err
 	}
-	go func() {
-		_, _ = in.Read(make([]byte, 1))
-		_ = packets.SetReadDeadline(time.Now())
-	}()
 	b := make([]byte, 2048)
+	var first, last time.Time
+	n := 0
 	for {
-		if _, _, err := packets.ReadFromUDPAddrPort(b); err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return n, nil
+		_, err := from.Read(b)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if in.over() {
+				return float64(n-1) / last.Sub(first).Seconds(), nil
 			}
-			return n, err
+			continue
+		case err != nil:
+			return 0, err
+		}
+		if last = time.Now(); n == 0 {
+			first = last
 		}
 		n++
 	}
 }
 
 // flood sends packets until the connection ends.
-func flood(c *net.TCPConn, packets *net.UDPConn, in io.Reader) error {
+func flood(c *net.TCPConn, packets *net.UDPConn, in quiet) error {
 	var port uint16
 	if err := binary.Read(in, binary.LittleEndian, &port); err != nil {
 		return err
 	}
-	to := netip.AddrPortFrom(c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr(), port)
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		_, _ = in.Read(make([]byte, 1))
-	}()
+	conn, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: c.RemoteAddr().(*net.TCPAddr).IP, Port: int(port)})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	to, err := quieten(conn, loadLimit)
+	if err != nil {
+		return err
+	}
 	b := make([]byte, packetSize)
-	for {
-		select {
-		case <-over:
-			return nil
-		default:
-			_, _ = packets.WriteToUDPAddrPort(b, to) // a full queue drops it: what arrives counts
+	const look = 64 // packets between two looks whether it is over
+	for !in.over() {
+		for range look {
+			_, _ = to.Write(b) // a full queue drops it: what arrives counts
 		}
 	}
+	return nil
 }
 
 // benchDisk is the guest's disk.
@@ -169,7 +191,7 @@ const (
 )
 
 // useDisk makes requests one after the other, past the page cache, for the time of a reading, and counts their bytes.
-func useDisk(what byte) (bytes uint64, err error) {
+func useDisk(what byte) (bytes float64, err error) {
 	f, err := os.OpenFile(benchDisk, os.O_RDWR|unix.O_DIRECT, 0)
 	if err != nil {
 		return 0, err
@@ -189,17 +211,18 @@ func useDisk(what byte) (bytes uint64, err error) {
 		return 0, err
 	}
 	defer unix.Munmap(b)
+	disk := quiet(f.Fd())
 	at := int64(0)
 	for end := time.Now().Add(loadSeconds * time.Second); time.Now().Before(end); {
 		if what == loadWrite {
-			_, err = f.WriteAt(b, at)
+			_, err = disk.WriteAt(b, at)
 		} else {
-			_, err = f.ReadAt(b, at)
+			_, err = disk.ReadAt(b, at)
 		}
 		if err != nil {
 			return bytes, err
 		}
-		bytes += uint64(block)
+		bytes += float64(block)
 		if at += block; what != loadSequential {
 			at = rand.Int64N(size/block) * block
 		} else if at+block > size {

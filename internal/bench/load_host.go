@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"time"
 
 	"tandem/network/netns"
@@ -41,16 +40,27 @@ func (p peer) dial(what byte) (c *net.TCPConn, err error) {
 	return c, nil
 }
 
-func readCount(r io.Reader) (n uint64, err error) {
-	err = binary.Read(r, binary.LittleEndian, &n)
-	return n, err
+// ask opens a connection to the guest, whose calls are quiet.
+func (p peer) ask(what byte) (*net.TCPConn, quiet, error) {
+	c, err := p.dial(what)
+	if err != nil {
+		return nil, 0, err
+	}
+	q, err := quieten(c, loadLimit)
+	if err != nil {
+		return nil, 0, errors.Join(err, c.Close())
+	}
+	return c, q, nil
 }
 
-func perSecond(n uint64, since time.Time) float64 { return float64(n) / time.Since(since).Seconds() }
+func readValue(r io.Reader) (value float64, err error) {
+	err = binary.Read(r, binary.LittleEndian, &value)
+	return value, err
+}
 
 // toGuest is how many MB a second a TCP stream brings into the guest.
 func (p peer) toGuest() (float64, error) {
-	c, err := p.dial(loadSink)
+	c, q, err := p.ask(loadSink)
 	if err != nil {
 		return 0, err
 	}
@@ -58,39 +68,39 @@ func (p peer) toGuest() (float64, error) {
 	b := make([]byte, 256<<10)
 	start := time.Now()
 	for time.Since(start) < loadSeconds*time.Second {
-		if _, err := c.Write(b); err != nil {
+		if _, err := q.Write(b); err != nil {
 			return 0, err
 		}
 	}
 	if err := c.CloseWrite(); err != nil {
 		return 0, err
 	}
-	n, err := readCount(c)
-	return perSecond(n, start) / 1e6, err
+	n, err := readValue(q)
+	return n / time.Since(start).Seconds() / 1e6, err
 }
 
 // fromGuest is how many it brings out of it.
 func (p peer) fromGuest() (float64, error) {
-	c, err := p.dial(loadSource)
+	c, q, err := p.ask(loadSource)
 	if err != nil {
 		return 0, err
 	}
 	defer c.Close()
 	b := make([]byte, 256<<10)
-	start, n := time.Now(), uint64(0)
+	start, n := time.Now(), 0
 	for time.Since(start) < loadSeconds*time.Second {
-		got, err := c.Read(b)
+		got, err := q.Read(b)
 		if err != nil {
 			return 0, err
 		}
-		n += uint64(got)
+		n += got
 	}
-	return perSecond(n, start) / 1e6, nil
+	return float64(n) / time.Since(start).Seconds() / 1e6, nil
 }
 
 // roundTrip is how many microseconds a byte takes to the guest and back.
 func (p peer) roundTrip() (float64, error) {
-	c, err := p.dial(loadEcho)
+	c, q, err := p.ask(loadEcho)
 	if err != nil {
 		return 0, err
 	}
@@ -98,10 +108,10 @@ func (p peer) roundTrip() (float64, error) {
 	b := []byte{1}
 	start, n := time.Now(), 0
 	for ; time.Since(start) < loadSeconds*time.Second; n++ {
-		if _, err := c.Write(b); err != nil {
+		if _, err := q.Write(b); err != nil {
 			return 0, err
 		}
-		if _, err := io.ReadFull(c, b); err != nil {
+		if err := q.readByte(b); err != nil {
 			return 0, err
 		}
 	}
@@ -110,71 +120,68 @@ func (p peer) roundTrip() (float64, error) {
 
 // packetsToGuest is how many small packets a second arrive in the guest, of all that the host can send.
 func (p peer) packetsToGuest() (float64, error) {
-	c, err := p.dial(loadPackets)
+	c, q, err := p.ask(loadPackets)
 	if err != nil {
 		return 0, err
 	}
 	defer c.Close()
-	var to net.Conn
+	var conn *net.UDPConn
 	err = p.ns.Do(func() error {
-		to, err = net.Dial("udp", net.JoinHostPort(p.address, fmt.Sprint(loadPort)))
+		conn, err = net.DialUDP("udp", nil, &net.UDPAddr{IP: net.ParseIP(p.address), Port: loadPort})
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	defer to.Close()
-	b := make([]byte, packetSize)
-	start := time.Now()
-	for time.Since(start) < loadSeconds*time.Second {
-		_, _ = to.Write(b) // a full queue drops it
-	}
-	took := time.Since(start)
-	if _, err := c.Write([]byte{0}); err != nil {
+	defer conn.Close()
+	to, err := quieten(conn, loadLimit)
+	if err != nil {
 		return 0, err
 	}
-	n, err := readCount(c)
-	return float64(n) / took.Seconds(), err
+	b := make([]byte, packetSize)
+	for start := time.Now(); time.Since(start) < loadSeconds*time.Second; {
+		_, _ = to.Write(b) // a full queue drops it
+	}
+	if _, err := q.Write(b[:1]); err != nil {
+		return 0, err
+	}
+	return readValue(q)
 }
 
 // packetsFromGuest is the other direction.
 func (p peer) packetsFromGuest() (float64, error) {
-	var from *net.UDPConn
+	var conn *net.UDPConn
 	err := p.ns.Do(func() (err error) {
-		from, err = net.ListenUDP("udp4", &net.UDPAddr{})
+		conn, err = net.ListenUDP("udp4", &net.UDPAddr{})
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	defer from.Close()
-	c, err := p.dial(loadFlood)
+	defer conn.Close()
+	from, err := quieten(conn, loadLimit)
+	if err != nil {
+		return 0, err
+	}
+	c, q, err := p.ask(loadFlood)
 	if err != nil {
 		return 0, err
 	}
 	defer c.Close()
-	if err := binary.Write(c, binary.LittleEndian, uint16(from.LocalAddr().(*net.UDPAddr).Port)); err != nil {
+	if err := binary.Write(q, binary.LittleEndian, uint16(conn.LocalAddr().(*net.UDPAddr).Port)); err != nil {
 		return 0, err
 	}
 	b := make([]byte, 2048)
-	if err := from.SetReadDeadline(time.Now().Add(loadLimit)); err != nil {
+	if _, err := from.Read(b); err != nil {
 		return 0, err
 	}
-	if _, _, err := from.ReadFromUDPAddrPort(b); err != nil {
-		return 0, err
-	}
-	start, n := time.Now(), uint64(0)
-	if err := from.SetReadDeadline(start.Add(loadSeconds * time.Second)); err != nil {
-		return 0, err
-	}
-	for {
-		if _, _, err := from.ReadFromUDPAddrPort(b); errors.Is(err, os.ErrDeadlineExceeded) {
-			return perSecond(n, start), nil
-		} else if err != nil {
+	start, n := time.Now(), 0
+	for ; time.Since(start) < loadSeconds*time.Second; n++ {
+		if _, err := from.Read(b); err != nil {
 			return 0, err
 		}
-		n++
 	}
+	return float64(n) / time.Since(start).Seconds(), nil
 }
 
 // disk gives a function that has the guest use its disk, and gives MB a second, or requests a second.
@@ -185,7 +192,7 @@ func disk(what byte, unit float64) func(peer) (float64, error) {
 			return 0, err
 		}
 		defer c.Close()
-		n, err := readCount(c)
-		return float64(n) / loadSeconds / unit, err
+		n, err := readValue(c)
+		return n / loadSeconds / unit, err
 	}
 }
