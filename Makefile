@@ -44,7 +44,9 @@ test-host: build ## run the suite on this host alone
 test-lab: build kernels ## run the suite in the lab alone; PACKAGES=./kvm/... for some of it
 	go run ./internal/hostlab -on lab $(TESTFLAGS) $(PACKAGES)
 
-bench: build kernels ## measure tandem beside its peers: time to start, memory, cost of an exit, network, disk, containers
+# Peers that are missing and cannot be installed are named in the report.
+bench: build kernels ## measure tandem beside its peers: time to start, memory, cost of an exit, network, disk, vhost-user, containers
+	@-.ci/install qemu ip dpdk-testpmd crun runc podman
 	CGO_ENABLED=0 go run ./internal/bench $(BENCHFLAGS)
 
 lint: ## check format, go vet, staticcheck, and the tree's own rules

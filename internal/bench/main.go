@@ -6,6 +6,8 @@
 //	exit    what a PIO exit costs in Go and in C
 //	network the network card alone; and with Linux behind it, on each data path, beside QEMU's
 //	blk     the disk, with Linux behind it, beside QEMU's
+//	vhost-user
+//	        a frame through a vhost-user back-end, ours and DPDK's, driven without a guest
 //	containers
 //	        time and memory of tandem-oci, beside crun and runc; the time to unpack an image, beside podman
 //
@@ -43,7 +45,7 @@ func main() {
 	flag.IntVar(&o.runs, "n", 20, "counted runs to the first instruction")
 	flag.IntVar(&o.boots, "boots", 5, "counted runs to init, and readings of each guest under load")
 	flag.IntVar(&o.memory, "memory", 256, "the guest's memory in MiB")
-	flag.StringVar(&o.only, "only", "start,init,exit,network,blk,containers", "what to measure")
+	flag.StringVar(&o.only, "only", "start,init,exit,network,blk,vhost-user,containers", "what to measure")
 	flag.BoolVar(&o.json, "json", false, "print JSON")
 	flag.BoolVar(&o.serve, "serve-load", false, "be the guest's half of the network's and the disk's load")
 	flag.Parse()
@@ -69,12 +71,13 @@ var benches = []struct {
 	{"exit", benchExit},
 	{"network", benchNetwork},
 	{"blk", benchBlk},
+	{"vhost-user", benchVhostUser},
 	{"containers", benchContainers},
 }
 
 func run(ctx context.Context, o options) error {
 	if flag.NArg() > 0 || o.runs < 1 || o.boots < 1 || o.memory < 16 {
-		return errors.New("usage: bench [-n RUNS] [-boots RUNS] [-memory MIB] [-only start,init,exit,network,blk,containers] [-json]")
+		return errors.New("usage: bench [-n RUNS] [-boots RUNS] [-memory MIB] [-only start,init,exit,network,blk,vhost-user,containers] [-json]")
 	}
 	dir, err := os.MkdirTemp("", "tandem-bench-")
 	if err != nil {
