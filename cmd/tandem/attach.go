@@ -137,7 +137,7 @@ func (s *attached) signals(received chan os.Signal, f attachFlags) (stop func())
 						sig = unix.SIGKILL
 					}
 				}
-				if f.proxy {
+				if f.proxy && !s.hungUp(sig) {
 					_ = s.box.Signal(context.WithoutCancel(s.cmd.Context()), sig) // it may have ended: Follow tells
 					continue
 				}
@@ -155,6 +155,12 @@ func (s *attached) signals(received chan os.Signal, f attachFlags) (stop func())
 		close(received)
 		<-done
 	}
+}
+
+// hungUp tells whether a signal says that the terminal is gone: a window was closed, a line broke. Who was at it has left
+// the container then, which goes on.
+func (s *attached) hungUp(sig syscall.Signal) bool {
+	return sig == unix.SIGHUP && s.box.Options.TTY && !isTerminal(s.cmd.InOrStdin())
 }
 
 // input sends what is typed. A terminal is made raw for a container that has one.

@@ -27,7 +27,8 @@ With --detach, see tandem logs, attach, exec, stop and rm. A process of tandem's
 starts it anew with --restart: after 0.1 s, then 0.2 s and so on up to a minute, until somebody stops it. There is no daemon
 that would start it after a reboot.
 With -it such a process stays with the container too, and this one is at its terminal: Ctrl-P Ctrl-Q (--detach-keys) leave
-the container running, tandem attach comes back to it, and tandem logs shows what was on the terminal.
+the container running, as does closing the terminal's window; tandem attach comes back to it, and tandem logs shows what was
+on the terminal.
 
 A healthcheck, the image's or that of --health-cmd, is a command that is run in the container now and then, by the process
 that stays with it. tandem ps, inspect and events tell what it found.

@@ -191,3 +191,24 @@ func TestRunSessionSignals(t *testing.T) {
 	}
 	b.empty()
 }
+
+// TestRunSessionHangup closes the terminal's window: the container goes on, and tandem does not.
+func TestRunSessionHangup(t *testing.T) {
+	b := newBench(t)
+	cmd := b.command(b.arguments([]string{"--name", "left", "--rm", "-it"}, []string{"sh", "-c", "trap 'echo hung up' HUP; echo up; while :; do sleep 0.05; done"})...)
+	terminal := b.onTerminal(cmd)
+	readUntil(t, terminal, "up")
+	b.check(terminal.Close())
+	_ = cmd.Wait() // the status is looked at
+	if got := cmd.ProcessState.ExitCode(); got != 130 {
+		t.Errorf("status %d, want 130", got)
+	}
+	if s := b.record("left").Status(); s != box.Running {
+		t.Errorf("it is %s", s)
+	}
+	if got := b.must("logs", "left"); got != "up\r" {
+		t.Errorf("the log: %q", got)
+	}
+	b.must("rm", "-f", "left")
+	b.empty()
+}
