@@ -1,4 +1,5 @@
-// Package slack makes the Go runtime's monitor wake up less often, in a command that lives for milliseconds.
+// Package slack makes the Go runtime's monitor wake up less often: in a command that lives for milliseconds,
+// and in a virtual machine's monitor, whose threads sleep in system calls that last.
 //
 // The monitor ("sysmon") is a thread that looks after the others: while anything runs it sleeps for 20 us at a time, and
 // only when it has found nothing to do for fifty times it begins to sleep for longer. Each waking costs a timer, an
@@ -10,7 +11,8 @@
 //
 // There is no way to tell the runtime, but one to tell the kernel: how much later than asked a thread may be woken up, see
 // PR_SET_TIMERSLACK(2const) and proc_pid_timerslack_ns(5). The monitor's work can wait for that long: it takes a
-// processor from a system call that lasts, and interrupts what has run for 10 ms.
+// processor from a system call that lasts, and interrupts what has run for 10 ms. Where threads go in and out of long
+// system calls, it finds one to take back every 10 ms, and begins anew with its 20 us.
 //
 // A thread inherits the slack of its maker, and a process that of the thread that forks: a thread that the monitor has
 // made would pass it on to a container. So whoever forks one gives back what this process had.
@@ -29,7 +31,7 @@ const relaxed = 2_000_000 // ns
 // own is the slack that this process began with, in nanoseconds, or 0 as long as nothing was changed.
 var own uintptr
 
-// Relax lets the monitor sleep for longer. It is called once, before any goroutine or process is made. Who may not do it
+// Relax lets the monitor sleep for longer. It is called once, before any process is made. Who may not do it
 // (proc(5) wants CAP_SYS_NICE) goes on as before.
 func Relax() {
 	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
