@@ -32,8 +32,8 @@ func (a *assembly) writeProgram(p *child.Program) {
 		a.takeTerminal(p)
 	}
 	a.root.Enter(p)
+	a.makeCwd(p) // as long as the root can be written to
 	a.root.Finish(p)
-	a.makeCwd(p)
 	found := x.late(p, a.spec.PreserveFDs, func() *child.Found { return p.FindCommand(x.command(a.spec.PreserveFDs)) })
 	if a.detached {
 		a.waitForStart(p)

@@ -14,7 +14,7 @@ import (
 // Each time that the monitor has taken one back it looks again every 20 us for a while: that was as much of a small
 // machine's time as the device itself. It is relaxed.
 func makeRoom(sleepers int) {
-	slack.Relax()
+	slack.Relax(slack.Long)
 	const others = 3
 	if want := sleepers + others; runtime.GOMAXPROCS(0) < want {
 		runtime.GOMAXPROCS(want)

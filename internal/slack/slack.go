@@ -7,7 +7,7 @@
 //
 //	thread of main   ──── run ──── system call ──── run ────       as before
 //	monitor          ─┐ ┌┐ ┌┐ ┌┐ ┌┐ ┌┐ ┌┐ ┌┐ ┌┐ ┌┐ ┌┐ ┌┐          every 20 us and the kernel's slack, which is 50 us
-//	monitor, Relax   ─┐                  ┌┐                  ┌     every 20 us and a slack of 2 ms
+//	monitor, Relax   ─┐                  ┌┐                  ┌     every 20 us and a slack of 2 ms or more
 //
 // There is no way to tell the runtime, but one to tell the kernel: how much later than asked a thread may be woken up, see
 // PR_SET_TIMERSLACK(2const) and proc_pid_timerslack_ns(5). The monitor's work can wait for that long: it takes a
@@ -21,21 +21,26 @@ package slack
 import (
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// relaxed is the monitor's slack: about what the runtime itself lets it sleep when there is little to do.
-const relaxed = 2_000_000 // ns
+// How much later than it asks for the monitor may be woken up. It asks for 20 us when there is much to do, and for 10 ms
+// when there is little.
+const (
+	Short = 2 * time.Millisecond  // for a command that lives for milliseconds
+	Long  = 10 * time.Millisecond // for one whose processors outnumber its threads: nobody waits for one to be taken back
+)
 
 // own is the slack that this process began with, in nanoseconds, or 0 as long as nothing was changed.
 var own uintptr
 
-// Relax lets the monitor sleep for longer. It is called once, before any process is made. Who may not do it
+// Relax lets the monitor sleep for longer. relaxed is Short or Long. It is called once, before any process is made. Who may not do it
 // (proc(5) wants CAP_SYS_NICE) goes on as before.
-func Relax() {
+func Relax(relaxed time.Duration) {
 	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
-	if err != nil || slack <= 0 || slack >= relaxed {
+	if err != nil || slack <= 0 || time.Duration(slack) >= relaxed {
 		return // 0 is a real-time thread's, which has none
 	}
 	thread, ok := monitor()
@@ -48,12 +53,12 @@ func Relax() {
 		return
 	}
 	defer unix.Close(fd)
-	_, _ = unix.Write(fd, strconv.AppendInt(nil, relaxed, 10))
+	_, _ = unix.Write(fd, strconv.AppendInt(nil, relaxed.Nanoseconds(), 10))
 }
 
 // monitor is the number of the monitor's thread: it is the first that the runtime makes, before all that a program can
 // have a part in, and the kernel lists threads in the order of their making. Were it another one day, this one would
-// sleep for too long by two milliseconds at the most.
+// sleep for too long by that much.
 func monitor() (thread string, ok bool) {
 	fd, err := unix.Open("/proc/self/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

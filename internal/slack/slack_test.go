@@ -31,7 +31,7 @@ func TestRelax(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	before := slackOf(t, self())
-	Relax()
+	Relax(Short)
 	defer func() { own = 0 }()
 	thread, ok := monitor()
 	if !ok {
@@ -64,9 +64,9 @@ func TestRelax(t *testing.T) {
 func TestGiveBack(t *testing.T) {
 	runtime.LockOSThread() // and never unlocked: the thread ends with the test
 	before := slackOf(t, self())
-	Relax()
+	Relax(Short)
 	defer func() { own = 0 }()
-	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, relaxed, 0, 0, 0); err != nil {
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(Short), 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	GiveBack()
