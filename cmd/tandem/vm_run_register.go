@@ -44,6 +44,7 @@ func (g *guestRun) register() (unregister func(), err error) {
 		nics = append(nics, machine.NIC{
 			Name: l.Name, Path: string(l.Card.Path), Source: l.Source(), MAC: l.Link().MAC, Pairs: l.Pairs(), Device: l.NIC(),
 		})
+		record.Addresses = append(record.Addresses, l.Link().Addresses...)
 	}
 	registry, err := vmRegistry()
 	var entry *machine.Entry

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -57,10 +58,11 @@ func newVMLsCommand() *cobra.Command {
 				return nil
 			}
 			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-			fmt.Fprintln(t, "NAME\tSTATE\tPROCESS\tCPUS\tMEMORY\tSINCE")
+			fmt.Fprintln(t, "NAME\tSTATE\tPROCESS\tCPUS\tMEMORY\tSINCE\tADDRESS")
 			for _, r := range rows {
 				memory := sizeValue(r.Memory)
-				fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%v\t%s\n", r.Name, r.State, r.Process.PID, r.CPUs, &memory, time.Since(r.Created).Round(time.Second))
+				fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%v\t%s\t%s\n", r.Name, r.State, r.Process.PID, r.CPUs, &memory,
+					time.Since(r.Created).Round(time.Second), firstAddress(r.Addresses))
 			}
 			return t.Flush()
 		},
@@ -68,6 +70,14 @@ func newVMLsCommand() *cobra.Command {
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print names alone")
 	addJSONFlag(cmd, &asJSON)
 	return cmd
+}
+
+// firstAddress is the one to reach a guest at, of those that it has.
+func firstAddress(list []netip.Prefix) string {
+	if len(list) == 0 {
+		return "-"
+	}
+	return list[0].Addr().String()
 }
 
 // newVMTellCommand is a verb that tells VMs one thing.

@@ -23,6 +23,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -49,6 +50,9 @@ type Record struct {
 	Memory  uint64     `json:"memory"` // bytes
 	Kernel  string     `json:"kernel"`
 	Command []string   `json:"command,omitempty"`
+	// Addresses are what tandem gave to the guest's network cards, in their order. What else a guest gives itself nobody
+	// here knows.
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
 }
 
 // Registry is the folder of all VMs.
