@@ -26,7 +26,7 @@
 //  2. It kicks: it writes to the queue's doorbell, an address that belongs to the
 //     transport. KVM knows the address and signals an eventfd, without leaving the
 //     kernel (KVM_IOEVENTFD); otherwise the write is an exit to the monitor.
-//  3. The device's goroutine wakes, pops the chain and checks every address. What
+//  3. The queue's thread wakes, pops the chain and checks every address. What
 //     it gets are slices of guest memory: a disk reads its file right into them.
 //  4. It puts the chain into the used ring and raises that ring's index.
 //  5. It calls: it signals an eventfd that KVM turns into an interrupt (KVM_IRQFD).

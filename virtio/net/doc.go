@@ -33,7 +33,7 @@
 // The same device, four ways for a packet to travel:
 //
 //	exit        the kick is an exit, the vCPU's own thread writes to the tap (virtio.Notified)
-//	eventfd     KVM turns the kick into an eventfd, which wakes a goroutine of the device
+//	eventfd     KVM turns the kick into an eventfd, which wakes a thread of the device
 //	vhost       the kernel serves the rings: package vhost/kernel is the device's RingServer
 //	vhost-user  another process does: package vhost/user
 //
