@@ -55,6 +55,7 @@ func (q quiet) Write(b []byte) (int, error) { return q.call(unix.SYS_WRITE, b, 0
 func (q quiet) ReadAt(b []byte, at int64) (int, error) {
 	return q.call(unix.SYS_PREAD64, b, uintptr(at), 0)
 }
+
 func (q quiet) WriteAt(b []byte, at int64) (int, error) {
 	return q.call(unix.SYS_PWRITE64, b, uintptr(at), 0)
 }
