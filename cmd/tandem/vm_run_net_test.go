@@ -92,6 +92,9 @@ func (g *netGuest) address(family string) string {
 // tryPublished asks the guest by its published port, by the host's own address and by the bridge's.
 func tryPublished(g *netGuest) {
 	g.t.Helper()
+	if list := g.mustTandem("vm", "ls"); !strings.Contains(list, " "+g.address("-4")+"\n") {
+		g.t.Errorf("vm ls does not tell that the guest is at %s: %s", g.address("-4"), list)
+	}
 	for _, host := range []string{"127.0.0.1", "[::1]", g.gateway("-4")} {
 		if n, got, err := g.fetch("http://" + host + ":8081/index.html"); got != "6e9e3e397cf42d25591dfb73c164c61d" /* "here is the guest" */ {
 			g.t.Errorf("by %s: %d bytes, %v, with digest %s", host, n, err, got)
