@@ -46,7 +46,7 @@ test-lab: build kernels ## run the suite in the lab alone; PACKAGES=./kvm/... fo
 
 # Peers that are missing and cannot be installed are named in the report.
 bench: build kernels ## measure tandem beside its peers: time to start, memory, cost of an exit, network, disk, vhost-user, containers
-	@-.ci/install qemu ip dpdk-testpmd crun runc podman
+	@-.ci/install qemu ip fio dpdk-testpmd crun runc podman
 	CGO_ENABLED=0 go run ./internal/bench $(BENCHFLAGS)
 
 lint: ## check format, go vet, staticcheck, and the tree's own rules

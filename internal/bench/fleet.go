@@ -59,7 +59,8 @@ busybox ip link set eth0 up
 GODEBUG=asyncpreemptoff=1 exec /load -serve-load
 `
 
-func newFleet(ctx context.Context, o options, dir string) (*fleet, error) {
+// newFleet makes a fleet whose guests hold some more files.
+func newFleet(ctx context.Context, o options, dir string, more ...initramfs.File) (*fleet, error) {
 	kernels, err := store.Open("")
 	if err != nil {
 		return nil, err
@@ -69,7 +70,9 @@ func newFleet(ctx context.Context, o options, dir string) (*fleet, error) {
 		return nil, err
 	}
 	f := &fleet{kernel: &kernel, memory: o.memory, initrd: filepath.Join(dir, "fleet.cpio")}
-	if err := f.writeInitrd(ctx, dir); err != nil {
+	// While a guest unpacks its archive, each file is in its memory twice.
+	f.memory += 2 * fileSize(more) >> 20
+	if err := f.writeInitrd(ctx, dir, more); err != nil {
 		return nil, err
 	}
 	if f.ns, err = netns.New(); err != nil {
@@ -79,7 +82,7 @@ func newFleet(ctx context.Context, o options, dir string) (*fleet, error) {
 }
 
 // writeInitrd puts this program into the guest: it has to be static.
-func (f *fleet) writeInitrd(ctx context.Context, dir string) error {
+func (f *fleet) writeInitrd(ctx context.Context, dir string, more []initramfs.File) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -104,8 +107,9 @@ func (f *fleet) writeInitrd(ctx context.Context, dir string) error {
 		return err
 	}
 	script := strings.Replace(fleetInit, "MODULES", strings.Join(modules, " "), 1)
-	overlay, err := initramfs.Overlay([]byte("{}"),
-		initramfs.File{Name: "/init", Mode: 0o755, Data: []byte(script)}, initramfs.File{Name: "/load", Mode: 0o755, Data: load})
+	overlay, err := initramfs.Overlay([]byte("{}"), append([]initramfs.File{
+		{Name: "/init", Mode: 0o755, Data: []byte(script)}, {Name: "/load", Mode: 0o755, Data: load},
+	}, more...)...)
 	if err != nil {
 		return err
 	}
@@ -114,6 +118,13 @@ func (f *fleet) writeInitrd(ctx context.Context, dir string) error {
 		return err
 	}
 	return os.WriteFile(f.initrd, append(b, overlay...), 0o600)
+}
+
+func fileSize(files []initramfs.File) (size int) {
+	for _, f := range files {
+		size += len(f.Data)
+	}
+	return size
 }
 
 // add boots one more guest. If it fails, it is not of the fleet.

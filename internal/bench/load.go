@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +31,7 @@ const (
 	loadRandomRead = 'r' // the guest reads blocks of its disk, and says how many
 	loadSequential = 'q'
 	loadWrite      = 'w'
+	loadCommand    = 'c' // the guest runs a command, and gives what it printed
 )
 
 // packetSize is a UDP payload that makes a small frame.
@@ -107,6 +110,8 @@ func serveOne(c *net.TCPConn, packets *net.UDPConn) error {
 		return flood(c, packets, in)
 	case loadRandomRead, loadSequential, loadWrite:
 		value, err = useDisk(what[0])
+	case loadCommand:
+		return runCommand(c)
 	default:
 		return fmt.Errorf("%q means nothing", what)
 	}
@@ -179,6 +184,29 @@ func flood(c *net.TCPConn, packets *net.UDPConn, in quiet) error {
 		}
 	}
 	return nil
+}
+
+// answer is what a command came to.
+type answer struct {
+	Output []byte // what it wrote to both of its outputs
+	Error  string // why it failed, if it did
+}
+
+// runCommand reads an argument vector and runs it.
+func runCommand(c io.ReadWriter) error {
+	var argv []string
+	if err := json.NewDecoder(c).Decode(&argv); err != nil {
+		return err
+	}
+	if len(argv) == 0 {
+		return errors.New("run a command: it is empty")
+	}
+	var a answer
+	var err error
+	if a.Output, err = exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		a.Error = err.Error()
+	}
+	return json.NewEncoder(c).Encode(a)
 }
 
 // benchDisk is the guest's disk.

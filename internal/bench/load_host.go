@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -182,6 +183,26 @@ func (p peer) packetsFromGuest() (float64, error) {
 		}
 	}
 	return float64(n) / time.Since(start).Seconds(), nil
+}
+
+// run has the guest run a command, and gives what that wrote.
+func (p peer) run(argv []string) ([]byte, error) {
+	c, err := p.dial(loadCommand)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if err := json.NewEncoder(c).Encode(argv); err != nil {
+		return nil, err
+	}
+	var a answer
+	if err := json.NewDecoder(c).Decode(&a); err != nil {
+		return nil, fmt.Errorf("%s: its answer: %w", argv[0], err)
+	}
+	if a.Error != "" {
+		return nil, fmt.Errorf("%s: %s: %s", argv[0], a.Error, tail(string(a.Output)))
+	}
+	return a.Output, nil
 }
 
 // disk gives a function that has the guest use its disk, and gives MB a second, or requests a second.

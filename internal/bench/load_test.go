@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -25,14 +26,14 @@ func TestMain(m *testing.M) {
 	testenv.Main(m)
 }
 
-// TestLoad has both halves of the load talk over lo: each kind of it moves something.
-func TestLoad(t *testing.T) {
+// loadOverLo starts the guest's half in a network namespace of its own, and gives the host's half.
+func loadOverLo(t *testing.T) peer {
 	testenv.Need(t, testenv.Root, testenv.NetNS)
 	ns, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ns.Close()
+	t.Cleanup(func() { ns.Close() })
 	guest := exec.Command(os.Args[0])
 	guest.Env = append(os.Environ(), asGuest+"=1")
 	said, err := guest.StdoutPipe()
@@ -52,20 +53,43 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		_ = guest.Process.Kill()
 		_ = guest.Wait()
-	}()
+	})
 	if line, err := bufio.NewReader(said).ReadString('\n'); err != nil || line != loadReady+"\n" {
 		t.Fatalf("the guest's half said %q, %v", line, err)
 	}
-	p := peer{ns: ns, address: "127.0.0.1"}
+	return peer{ns: ns, address: "127.0.0.1"}
+}
+
+// TestLoad has both halves of the load talk over lo: each kind of it moves something.
+func TestLoad(t *testing.T) {
+	p := loadOverLo(t)
 	for name, read := range map[string]func(peer) (float64, error){
 		"to the guest": peer.toGuest, "from it": peer.fromGuest, "round trip": peer.roundTrip,
 		"packets to it": peer.packetsToGuest, "packets from it": peer.packetsFromGuest,
 	} {
 		if value, err := read(p); err != nil || value <= 0 {
 			t.Errorf("%s: %v, %v", name, value, err)
+		}
+	}
+}
+
+func TestCommand(t *testing.T) {
+	p := loadOverLo(t)
+	if out, err := p.run([]string{"/bin/sh", "-c", "echo one; echo two >&2"}); string(out) != "one\ntwo\n" || err != nil {
+		t.Errorf("a command that ends well: %q, %v", out, err)
+	}
+	for _, test := range []struct {
+		argv []string
+		want string
+	}{
+		{[]string{"/bin/sh", "-c", "echo why; exit 3"}, "/bin/sh: exit status 3: why"},
+		{[]string{"/nowhere"}, "no such file"},
+	} {
+		if out, err := p.run(test.argv); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%q: %q, %v, want %s", test.argv, out, err, test.want)
 		}
 	}
 }

@@ -5,7 +5,7 @@
 //	        on this host or in the lab
 //	exit    what a PIO exit costs in Go and in C
 //	network the network card alone; and with Linux behind it, on each data path, beside QEMU's
-//	blk     the disk, with Linux behind it, beside QEMU's
+//	blk     the disk, by fio in Linux behind it, beside QEMU's
 //	vhost-user
 //	        a frame through a vhost-user back-end, ours and DPDK's, driven without a guest
 //	containers

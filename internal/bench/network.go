@@ -104,50 +104,6 @@ func benchCard(ctx context.Context) (tables []table, err error) {
 	return tables, nil
 }
 
-// benchBlk measures the disk, with Linux behind it.
-func benchBlk(ctx context.Context, o options, dir string) ([]table, error) {
-	if !probe.Quick().Linux {
-		return inLab(ctx, o, "blk")
-	}
-	f, err := newFleet(ctx, o, dir)
-	if err != nil {
-		return nil, err
-	}
-	defer f.close()
-	const size = 64 << 20
-	image := func(name string) (string, error) {
-		path := filepath.Join(dir, name)
-		return path, os.WriteFile(path, make([]byte, size), 0o600) // written, not sparse
-	}
-	own, err := image("own.img")
-	if err != nil {
-		return nil, err
-	}
-	theirs, err := image("theirs.img")
-	if err != nil {
-		return nil, err
-	}
-	tandem, qemu := tandemVessel(o, "eventfd"), qemuVessel("QEMU", "tandem", "off")
-	tandem.name = "tandem"
-	ownCard, theirCard := tandem.args, qemu.args
-	tandem.args = func(v *vessel) []string { return append(ownCard(v), "--disk", own) }
-	qemu.args = func(v *vessel) []string {
-		return append(theirCard(v), "-drive", "if=none,id=d,format=raw,file="+theirs, "-device", "virtio-blk-pci,drive=d")
-	}
-	if err := f.add(ctx, tandem); err != nil {
-		return nil, err
-	}
-	notes := f.tryAdd(ctx, qemu)
-	const aim = "no slower than QEMU: 1 and more"
-	tables := f.measure(o.boots, []gauge{
-		{"4 KiB read at random, one after the other", aim, "/s", disk(loadRandomRead, randomBlock)},
-		{"4 KiB written at random, one after the other", aim, "/s", disk(loadWrite, randomBlock)},
-		{"256 KiB read in order", aim, "MB/s", disk(loadSequential, 1e6)},
-	})
-	tables[0].Notes = append(notes, "the load is this program's own: Debian's fio would bring Ceph and Gluster into the guest")
-	return tables, nil
-}
-
 // inLab runs this very program in the lab and takes over what it measured.
 func inLab(ctx context.Context, o options, what string, more ...string) ([]table, error) {
 	if os.Getenv(lab.Variable) != "" {

@@ -39,6 +39,7 @@ var (
 	QEMU              = requirement("qemu", checkProgram("qemu-system-x86_64"))
 	QEMUStorageDaemon = requirement("qemu-storage-daemon", checkProgram("qemu-storage-daemon"))
 	DPDK              = requirement("dpdk", checkProgram("dpdk-testpmd"))
+	Fio               = requirement("fio", checkProgram("fio"))
 	Virtiofsd         = requirement("virtiofsd", checkVirtiofsd)
 	Busybox           = requirement("busybox", checkBusybox)
 	GoToolchain       = requirement("go", checkProgram("go"))
