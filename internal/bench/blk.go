@@ -54,8 +54,9 @@ func benchBlk(ctx context.Context, o options, dir string) ([]table, error) {
 	notes := f.tryAdd(ctx, qemu)
 	tables := f.measure(o.boots, gauges)
 	tables[0].Notes = append(notes, load,
-		"both disks are raw files that go through the host's page cache and have one queue; "+
-			"QEMU's has a pool of threads for reads and writes (cache=writeback, aio=threads, no iothread: its defaults)")
+		"both disks are raw files that the host's page cache holds, and have one queue: what is measured is the way "+
+			"to the disk, not the wait for one; tandem serves a request of the queue at a time, QEMU has a pool of threads "+
+			"(cache=writeback, aio=threads, no iothread: its defaults)")
 	return tables, nil
 }
 
