@@ -86,7 +86,9 @@ func (g *global) accompany(p *container.Process, t *terminal, pidfdSocket string
 			return 0, err
 		}
 	}
-	forwardSignals(p.Signal, t.resize)
+	if err := forwardSignals(p.Signal, t.resize); err != nil {
+		return 0, err
+	}
 	t.relay()
 	return p.Wait()
 }
