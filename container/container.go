@@ -289,7 +289,7 @@ func (c *Container) delete(ctx context.Context, force bool) error {
 	if hooks != nil {
 		c.engine.warn("container %s: %v", c.state.ID, hooks) // runtime.md, Lifecycle, step 13: the rest goes on
 	}
-	return os.RemoveAll(c.dir())
+	return removeState(c.dir())
 }
 
 // mountID tells which mount a folder is on.

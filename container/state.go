@@ -212,6 +212,15 @@ func writeAtOnce(path string, text []byte, flags int) error {
 	return nil
 }
 
+// removeState removes a container's folder. Most hold nothing but the state by now.
+func removeState(dir string) error {
+	_ = unix.Unlink(filepath.Join(dir, stateFile))
+	if err := unix.Rmdir(dir); err == nil {
+		return nil
+	}
+	return os.RemoveAll(dir)
+}
+
 // readState reads a container's state. A folder without one is a container that is being removed.
 func readState(dir string) (*state, error) {
 	s, _, err := readStateAndConfig(dir)
