@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// relayFD is the pipe's end that the handler writes to. It is set before there is a handler, and never again.
-var relayFD int32
+// relayTo is the pipe's end that the handler writes to, and the process in which it does. It is set before there is a handler,
+// and never again.
+var relayTo struct{ fd, pid int32 }
 
 // Where handler and restorer begin, in handler_amd64.s: a Go function's value would be the address of a wrapper, which wants
 // a goroutine.
@@ -25,29 +26,18 @@ const (
 	saRestorer = 0x04000000
 	saOnStack  = 0x08000000 // a goroutine's stack is too small; each thread of the runtime has one for signals
 	saRestart  = 0x10000000
-	sigIgn     = 1
 )
 
-// handle has the handler get a signal. Those that the runtime has left ignored are left so too: it handles all others.
+// handle has the handler get a signal.
 func handle(s syscall.Signal) error {
-	if s == unix.SIGHUP || s == unix.SIGINT {
-		var old sigaction
-		if err := rtSigaction(s, nil, &old); err != nil || old.handler == sigIgn {
-			return err
-		}
-	}
 	if s == unix.SIGPIPE {
 		signal.Ignore(s) // or a write to a standard file that is a broken pipe ends this process: the runtime sees to that
 	}
-	return rtSigaction(s, &sigaction{
+	action := sigaction{
 		handler: handlerPC, flags: saOnStack | saRestart | saRestorer, restorer: restorerPC,
 		mask: ^uint64(0), // one at a time
-	}, nil)
-}
-
-func rtSigaction(s syscall.Signal, action, old *sigaction) error {
-	_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(action)), uintptr(unsafe.Pointer(old)),
-		unsafe.Sizeof(action.mask), 0, 0)
+	}
+	_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, unsafe.Sizeof(action.mask), 0, 0)
 	if errno != 0 {
 		return errno
 	}

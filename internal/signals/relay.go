@@ -25,17 +25,18 @@ var relay struct {
 //
 //	signal ──► handler, in assembly ── 1 byte ──► pipe ──► goroutine ──► channels
 //
-// SIGHUP and SIGINT that were ignored when this process began stay so, see nohup(1). A process that this one makes has none of it: the runtime
-// takes back every handler of a signal that it handled itself, which are all of these, before the new process can get one.
+// A process that this one makes has none of it: the runtime takes back the handlers of the signals that it handles itself,
+// which are nearly all of these, before the new process can get one; execve(2) takes back the rest; and the handler does
+// nothing in any process but this.
 func Relay(c chan<- syscall.Signal, which ...syscall.Signal) error {
 	relay.Lock()
 	defer relay.Unlock()
-	if relayFD == 0 { // which a pipe's second end never is
+	if relayTo.pid == 0 {
 		var pipe [2]int
 		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 			return fmt.Errorf("signals: %w", os.NewSyscallError("pipe2", err))
 		}
-		relayFD = int32(pipe[1])
+		relayTo.fd, relayTo.pid = int32(pipe[1]), int32(os.Getpid())
 		go passOn(os.NewFile(uintptr(pipe[0]), "signals"))
 	}
 	for _, s := range which {
