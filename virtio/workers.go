@@ -48,10 +48,12 @@ func (l *life) end(err error) {
 	l.fail(err)
 }
 
-// Start serves all enabled queues. serve gives the handler of each.
-func (w *Workers) Start(a *Activation, serve func(queue int) Serve) {
-	w.serve = serve
-	w.life = &life{fail: a.Fail}
+// Start serves all enabled queues. serve gives the handler of each. It returns what is to be the Activation.Fail of those
+// who serve the device's other queues, such as a RingServer: once it was called, the workers leave theirs alone. It is
+// this activation's for ever: called after Stop, it does nothing to the next one's workers.
+func (w *Workers) Start(a *Activation, serve func(queue int) Serve) (fail func(error)) {
+	l := &life{fail: a.Fail}
+	w.serve, w.life = serve, l
 	w.mu.Lock()
 	w.list = make([]*worker, len(a.Queues))
 	w.mu.Unlock()
@@ -60,6 +62,7 @@ func (w *Workers) Start(a *Activation, serve func(queue int) Serve) {
 			w.StartQueue(i, q)
 		}
 	}
+	return l.end
 }
 
 // Fail is Activation.Fail, for a device that serves some queues by itself: the workers

@@ -173,14 +173,16 @@ func (d *Device) Activate(a *virtio.Activation) error {
 	d.mu.Unlock()
 
 	mine, theirs := d.share(a)
+	// The workers are first: when the server fails, they leave the control queue alone too.
+	theirs.Fail = d.workers.Start(mine, d.serveOf)
 	if d.spec.Server != nil {
 		if err := d.spec.Server.Activate(theirs); err != nil {
+			d.workers.Stop()
 			d.forget()
 			return err
 		}
 		d.served = theirs
 	}
-	d.workers.Start(mine, d.serveOf)
 	d.receivers.start(d, a)
 	d.alone = d.controlAt < 0 || d.controlAt >= len(a.Queues) || a.Queues[d.controlAt].Queue == nil
 	return d.followQueues()

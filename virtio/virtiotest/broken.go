@@ -121,6 +121,9 @@ func (s Suite) brokenRing(g *Guest) {
 			page := g.Alloc(4096, 16)
 			b.Break(g, g.Rings[0], page)
 			g.Notify(0)
+			if s.Rouse != nil {
+				s.Rouse(g)
+			}
 			if !g.WaitConfig(Patience) || g.Status()&0x40 == 0 {
 				g.Fatalf("%s (features %#x): status = %#x, want DEVICE_NEEDS_RESET and an interrupt", b.Name, agreed, g.Status())
 			}
