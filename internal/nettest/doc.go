@@ -4,6 +4,8 @@
 //	container or guest                       host (a network namespace of the test's)
 //
 //	apt-get update, download  ------------>  Mirror: a repository of one package
+//	curl                      ------------>  ServePage: random bytes
+//	iperf3 -c, iperf3 -c -R   ------------>  ServeIPerf3: iperf3 -s
 //	connects dial             ------------>  Answer
 //	connects serve            <------------  Dial, by a published port
 //

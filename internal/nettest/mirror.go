@@ -62,23 +62,28 @@ func (m *Mirror) must(err error) {
 }
 
 // Serve serves it until the test is over.
-func (m *Mirror) Serve(l net.Listener) {
-	server := &http.Server{Handler: http.FileServer(http.Dir(m.dir))}
+func (m *Mirror) Serve(l net.Listener) { serve(m.t, l, http.FileServer(http.Dir(m.dir))) }
+
+func serve(t testing.TB, l net.Listener, h http.Handler) {
+	server := &http.Server{Handler: h}
 	done := make(chan struct{})
 	go func() {
 		_ = server.Serve(l) // until it is closed
 		close(done)
 	}()
-	m.t.Cleanup(func() {
+	t.Cleanup(func() {
 		server.Close()
 		<-done
 	})
 }
 
-// fetch asks the mirror at the default gateway, and prints the digest of what it got.
-const fetch = `#!/bin/sh
+// toGateway begins a script that asks the host.
+const toGateway = `#!/bin/sh
 export PATH=/bin
-gateway=$(ip -4 route | sed -n 's/^default via \([^ ]*\).*/\1/p')
+gateway=$(ip -4 route | sed -n 's/^default via \([^ ]*\).*/\1/p')`
+
+// fetch asks the mirror at the default gateway, and prints the digest of what it got.
+const fetch = toGateway + `
 echo "deb [trusted=yes] http://$gateway:$1/ ./" >/etc/apt/sources.list
 cd /tmp && apt-get update >&2 && apt-get download PACKAGE >&2 && sha256sum PACKAGE*.deb
 `

@@ -48,7 +48,7 @@ func TestNeedNamesWhatIsMissing(t *testing.T) {
 func TestRequirements(t *testing.T) {
 	for _, r := range []*Requirement{
 		Root, NetNS, MountNS, UserNS, IDMap, Cgroup1, Cgroup2, Overlay, UserXattr, NineP, TUN, HugePages, LoopDevice, KVM, KVMLinux,
-		VHostNet, VHostVsock, BTF, Fentry, Kprobes, IA32, GCC, LibSeccomp, LinuxUAPI, IASL, CPIO, Strace, APT, QEMU, QEMUStorageDaemon, DPDK, Virtiofsd, Busybox,
+		VHostNet, VHostVsock, BTF, Fentry, Kprobes, IA32, GCC, LibSeccomp, LinuxUAPI, IASL, CPIO, Strace, APT, Curl, IPerf3, QEMU, QEMUStorageDaemon, DPDK, Virtiofsd, Busybox,
 		GoToolchain, Runc, Crun, Podman, Containerd, GuestKernel, LabKernel, Lab, NotLab,
 	} {
 		if r.Name() != strings.ToLower(r.Name()) || strings.ContainsAny(r.Name(), " :") {

@@ -36,6 +36,8 @@ var (
 	NFT               = requirement("nft", checkProgram("nft"))
 	Strace            = requirement("strace", checkProgram("strace"))
 	APT               = requirement("apt", checkProgram("apt-get"))
+	Curl              = requirement("curl", checkProgram("curl"))
+	IPerf3            = requirement("iperf3", checkProgram("iperf3"))
 	QEMU              = requirement("qemu", checkProgram("qemu-system-x86_64"))
 	QEMUStorageDaemon = requirement("qemu-storage-daemon", checkProgram("qemu-storage-daemon"))
 	DPDK              = requirement("dpdk", checkProgram("dpdk-testpmd"))
