@@ -104,13 +104,7 @@ func (d *Device) Activate(a *virtio.Activation) error {
 	mine := *a
 	mine.Queues = make([]virtio.Queue, queues)
 	mine.Queues[eventQueue] = a.Queues[eventQueue]
-	if d.spec.Server != nil {
-		theirs := *a
-		theirs.Queues = a.Queues[:eventQueue:eventQueue]
-		if err := d.spec.Server.Activate(&theirs); err != nil {
-			return err
-		}
-	} else {
+	if d.board != nil {
 		mine.Queues[transmitQueue] = a.Queues[transmitQueue]
 		x := d.board.begin(a)
 		mine.Fail = func(err error) {
@@ -120,7 +114,17 @@ func (d *Device) Activate(a *virtio.Activation) error {
 	}
 	d.interrupted.Store(false)
 	d.setKicks(a.Queues)
-	d.workers.Start(&mine, d.serveOf)
+	// The workers are first: when the server fails, they leave the event queue alone too.
+	fail := d.workers.Start(&mine, d.serveOf)
+	if d.spec.Server != nil {
+		theirs := *a
+		theirs.Queues, theirs.Fail = a.Queues[:eventQueue:eventQueue], fail
+		if err := d.spec.Server.Activate(&theirs); err != nil {
+			d.setKicks(nil)
+			d.workers.Stop()
+			return err
+		}
+	}
 	if d.board != nil && a.Queues[receiveQueue].Queue != nil {
 		if err := d.board.attach(a.Queues[receiveQueue]); err != nil {
 			d.Reset()

@@ -426,9 +426,23 @@ func TestServer(t *testing.T) {
 			if got := g.Config64(0); got != guestCID {
 				t.Errorf("CID %d", got)
 			}
+			// A server that fails has the device leave the events alone too.
+			s.active.Fail(errors.New("the server gave up"))
+			g.WaitNeedsReset()
+			events := g.Rings[eventQueue]
+			used := events.UsedIdx()
+			d.postEvent()
+			dev.ResetTransport()
+			g.Notify(eventQueue)
 			g.ResetDevice()
 			if s.active != nil {
 				t.Error("the server is still active")
+			}
+			if got := events.UsedIdx(); got != used {
+				t.Errorf("used index of the event queue went from %d to %d after the server failed", used, got)
+			}
+			if r := g.Reports(); len(r) != 1 {
+				t.Errorf("reports %v, want the server's", r)
 			}
 		})
 	}
