@@ -92,8 +92,13 @@ func writeBroken() int {
 	return 0
 }
 
-// fork makes a process that tells which signals it catches, and which it ignores: none.
+// fork makes a process that tells which signals it catches: none; and which it ignores: those that this one was started
+// with.
 func fork() int {
+	before, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return complain(err)
+	}
 	if err := Relay(make(chan syscall.Signal), Relayed...); err != nil {
 		return complain(err)
 	}
@@ -101,16 +106,20 @@ func fork() int {
 	if err != nil {
 		return complain(err)
 	}
-	for line := range strings.Lines(string(out)) {
-		if !strings.HasPrefix(line, "SigIgn:") && !strings.HasPrefix(line, "SigCgt:") {
-			continue
-		}
-		if _, mask, _ := strings.Cut(line, "\t"); strings.Trim(mask, "0\n") != "" {
-			os.Stderr.WriteString(line)
-			return 1
-		}
+	if caught := mask(out, "SigCgt:"); strings.Trim(caught, "0") != "" {
+		return complain(errors.New("it catches " + caught))
+	}
+	if ignored, want := mask(out, "SigIgn:"), mask(before, "SigIgn:"); ignored != want {
+		return complain(errors.New("it ignores " + ignored + ", want " + want))
 	}
 	return 0
+}
+
+// mask is a line of /proc/PID/status.
+func mask(status []byte, name string) string {
+	_, rest, _ := strings.Cut(string(status), "\n"+name+"\t")
+	value, _, _ := strings.Cut(rest, "\n")
+	return value
 }
 
 func inProcess(t *testing.T, what string, command ...string) {
