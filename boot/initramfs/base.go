@@ -89,12 +89,7 @@ func (b *Base) fill() error {
 	}
 	switch b.Busybox {
 	case "":
-		for _, p := range []string{"/bin/busybox", "/usr/bin/busybox", "/sbin/busybox.static", "/usr/sbin/busybox"} {
-			if checkStatic(p) == nil {
-				b.Busybox = p
-				break
-			}
-		}
+		b.Busybox = hostBusybox()
 	case NoBusybox:
 		b.Busybox = ""
 	}
@@ -106,6 +101,16 @@ func (b *Base) fill() error {
 		b.Cache = filepath.Join(dir, "initramfs")
 	}
 	return nil
+}
+
+// hostBusybox is the host's if it has a static one, else empty.
+func hostBusybox() string {
+	for _, p := range []string{"/bin/busybox", "/usr/bin/busybox", "/sbin/busybox.static", "/usr/sbin/busybox"} {
+		if checkStatic(p) == nil {
+			return p
+		}
+	}
+	return ""
 }
 
 // Load gives the files, as paths in the guest, that the named modules and all that they need are loaded from, in order.

@@ -116,9 +116,23 @@ func addBusybox(ctx context.Context, w *cpio.Writer, file string) error {
 	if err := addProgram(w, "bin/busybox", file); err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, file, "--list-full").Output()
+	links, err := applets(ctx, file)
 	if err != nil {
-		return fmt.Errorf("%s --list-full: %w", file, err)
+		return err
+	}
+	for _, link := range links {
+		if err := w.Symlink(link, "/bin/busybox"); err != nil && !errors.Is(err, cpio.ErrExists) {
+			return err
+		}
+	}
+	return nil
+}
+
+// applets are the paths, without the slash at the front, of the links that busybox wants.
+func applets(ctx context.Context, busybox string) (links []string, err error) {
+	out, err := exec.CommandContext(ctx, busybox, "--list-full").Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s --list-full: %w", busybox, err)
 	}
 	for link := range strings.Lines(string(out)) {
 		link = strings.TrimSpace(link)
@@ -126,11 +140,9 @@ func addBusybox(ctx context.Context, w *cpio.Writer, file string) error {
 		case "busybox", "init", "linuxrc", ".":
 			continue
 		}
-		if err := w.Symlink(link, "/bin/busybox"); err != nil && !errors.Is(err, cpio.ErrExists) {
-			return err
-		}
+		links = append(links, link)
 	}
-	return nil
+	return links, nil
 }
 
 // addModules adds the modules of the sets, decompressed, with the index files that modprobe reads, and describes them

@@ -19,7 +19,8 @@ Nothing of it outlives the guest but what it writes to a --disk.
 
 Without a command, the console is this terminal: Ctrl-a x leaves it and ends the guest, Ctrl-a h lists the keys.
 Where standard input is no terminal, the command is a shell that reads it.
-With a command, its streams and its exit status are tandem's.
+With a command, its streams and its exit status are tandem's. A program that busybox does not have and this host does
+is taken into the guest, with the libraries that it is linked with.
 
 Network cards (--net, as often as wanted) are on tandem's bridge, where containers are too, with an address and a way
 out, or on a tap that is there already. Behind the first word come options, each after a comma:
@@ -47,6 +48,7 @@ func newVMRunCommand() *cobra.Command {
 		Example: `  tandem vm run
   tandem vm run -- uname -a
   tandem vm run --cpus 4 --memory 2G --disk a.img --disk b.img,ro -- lsblk
+  tandem vm run --net bridge -- curl -s http://10.77.0.1:8000/
   tandem vm run --net bridge,datapath=vhost -p 8080:80 --share /srv:www:ro -- httpd -f -h /mnt/www
   tandem vm run --kernel bzImage --initrd initrd.img --append "root=/dev/vda" --console log.txt`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -16,14 +16,18 @@ import (
 
 // ownInitrd reads what tandem's own initial RAM disk is made of. It is nil if the user has another, which is in the
 // recipe then, or wants none.
-func (f *vmRunFlags) ownInitrd(r *recipe, window windowSize) (own *ownInitrd, err error) {
+func (f *vmRunFlags) ownInitrd(ctx context.Context, r *recipe, window windowSize) (own *ownInitrd, err error) {
 	switch f.initrd {
 	case "":
 		own = &ownInitrd{drivers: f.drivers(r)}
 		if own.config, err = f.guestConfig(r, window); err != nil {
 			return nil, err
 		}
-		own.files, err = f.additions()
+		if own.files, err = f.additions(); err != nil || len(r.Command) == 0 {
+			return own, err
+		}
+		files, err := hostProgram(ctx, r.Command[0], own.files)
+		own.files = append(own.files, files...)
 		return own, err
 	case initrdNone:
 		return nil, nil

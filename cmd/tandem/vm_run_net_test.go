@@ -52,6 +52,24 @@ func TestVMRunNet(t *testing.T) {
 	}
 }
 
+// TestVMRunCurl has a program that only the host has ask a server on the host's side of the bridge, on each data path.
+func TestVMRunCurl(t *testing.T) {
+	for _, path := range dataPaths {
+		t.Run(path.name, func(t *testing.T) {
+			needGuests(t)
+			testenv.Need(t, append(path.needs, testenv.Curl)...)
+			h := newNetHost(t)
+			const page = "this is the host\n"
+			h.serve(":8000", []byte(page), nil)
+			got := h.tandem("vm", "run", "--net", "bridge,datapath="+path.name, "--", "curl", "-s", "http://10.77.0.1:8000/")
+			if got.status != 0 || got.stdout != page {
+				t.Errorf("curl in a guest: %+v, want %q", got, page)
+			}
+			h.wantNothingLeft()
+		})
+	}
+}
+
 // tryTransfers pings the host, and moves data both ways, by IPv4 and IPv6.
 func tryTransfers(g *netGuest, digest string) {
 	g.t.Helper()

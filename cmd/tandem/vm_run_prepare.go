@@ -46,7 +46,7 @@ func (f *vmRunFlags) prepare(ctx context.Context, command []string, window windo
 			return nil, err
 		}
 	}
-	own, err := f.ownInitrd(r, window)
+	own, err := f.ownInitrd(ctx, r, window)
 	if err != nil {
 		return nil, err
 	}

@@ -73,14 +73,8 @@ func TestCarry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	libraries, err := parseList(list)
-	if err != nil || len(libraries) != len(files)-2 {
-		t.Errorf("%d libraries, %v, want %d", len(libraries), err, len(files)-2)
-	}
-	for _, l := range libraries {
-		if filepath.Dir(l.path) != p.libraries {
-			t.Errorf("%s is taken from %s", l.name, l.path)
-		}
+	if n := strings.Count(string(list), " => "+p.libraries+"/"); n != len(files)-2 {
+		t.Errorf("%d libraries are taken from %s, want %d: %s", n, p.libraries, len(files)-2, list)
 	}
 }
 
@@ -92,17 +86,6 @@ func TestCarryRefusesAStaticProgram(t *testing.T) {
 	}
 	if _, _, err := carry(t.Context(), path, "/home"); err == nil || !strings.Contains(err.Error(), "PT_INTERP") {
 		t.Errorf("carry %s: %v, want a word about PT_INTERP", path, err)
-	}
-}
-
-func TestParseList(t *testing.T) {
-	libraries, err := parseList([]byte("\tlinux-vdso.so.1 (0x00007f)\n\tlibz.so.1 => /lib/libz.so.1 (0x00007f)\n" +
-		"\t/lib64/ld.so => /usr/lib64/ld.so (0x00007f)\n\t/lib64/ld.so (0x00007f)\n"))
-	if err != nil || len(libraries) != 1 || libraries[0] != (library{"libz.so.1", "/lib/libz.so.1"}) {
-		t.Errorf("parseList = %v, %v, want libz.so.1 alone", libraries, err)
-	}
-	if libraries, err := parseList([]byte("\tlibz.so.1 => not found\n")); err == nil {
-		t.Errorf("a library that is not found: %v", libraries)
 	}
 }
 
