@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net"
-	"path/filepath"
 	"strings"
 
 	"tandem/internal/nettest"
@@ -13,39 +12,54 @@ import (
 func tryVisitors(g *netGuest) {
 	g.t.Helper()
 	tryQueues(g)
-	tryAPT(g)
+	tryPeers(g)
 	tryConnects(g)
 }
 
-// visit puts a root file system into a guest, by way of its network, and has it do something in there.
+// visit puts a root file system into a guest, by way of its network, and has it do something in there. A guest's memory
+// has room for one: that of the visit before goes.
 func (g *netGuest) visit(port string, fill func(*nettest.RootFS)) (do func(script string) (text, status string)) {
 	g.t.Helper()
 	root := nettest.NewRootFS(g.t)
 	fill(root)
-	name := filepath.Base(root.Dir) + port
 	g.serve(":"+port, root.Archive(), nil)
-	g.do(fmt.Sprintf("mkdir /%[1]s && wget -qO - http://%[2]s:%[3]s/ | tar -x -C /%[1]s && mount -o bind /dev /%[1]s/dev",
-		name, g.gateway("-4"), port))
+	g.do("[ ! -d /visit ] || { umount /visit/dev && rm -r /visit; }")
+	g.do(fmt.Sprintf("mkdir /visit && wget -qO - http://%s:%s/ | tar -x -C /visit && mount -o bind /dev /visit/dev",
+		g.gateway("-4"), port))
 	return func(script string) (text, status string) {
 		g.t.Helper()
-		return g.try("chroot /" + name + " " + script)
+		return g.try("chroot /visit " + script)
 	}
 }
 
-// tryAPT has apt download a package from a mirror on the host's side of the bridge.
-func tryAPT(g *netGuest) {
+// tryPeers has apt download a package from a mirror on the host's side of the bridge, curl a page, and iperf3 move data
+// to the host and from it.
+func tryPeers(g *netGuest) {
 	g.t.Helper()
 	mirror := nettest.NewMirror(g.t)
-	do := g.visit("8100", mirror.Client)
+	do := g.visit("8100", func(root *nettest.RootFS) {
+		mirror.Client(root)
+		nettest.Peers(root)
+	})
 	mirror.Serve(g.listen(":8101"))
 	text, status := do("/fetch 8101 2>/tmp/log | sed 's/ .*//'")
 	if status != "0" || strings.TrimSpace(text) != mirror.SHA256 {
 		g.t.Errorf("apt in a guest: status %s, %q, want %s; it said %s", status, text, mirror.SHA256, g.do("cat /tmp/log"))
 	}
+	digest := nettest.ServePage(g.t, g.listen(":8105"))
+	if text, status := do("/page 8105"); status != "0" || strings.TrimSpace(text) != digest {
+		g.t.Errorf("curl in a guest: status %s, %q, want %s", status, text, digest)
+	}
+	for _, direction := range []string{"", "-R"} {
+		ended := nettest.ServeIPerf3(g.t, g.ns.Do, "8106")
+		report, _ := do("/measure 8106 " + direction) // the report tells how it went
+		nettest.CheckIPerf3(g.t, report, direction != "")
+		ended()
+	}
 }
 
 // manyConnects are as many as the slowest guest makes in some seconds. A container makes a day's: see package box.
-const manyConnects = 500
+const manyConnects = 250
 
 // tryConnects has the guest make and take many short connections. None is lost, and nothing of them is left in
 // the monitor, nor in the kernel, which tracks them.
