@@ -239,7 +239,7 @@ func useDisk(what byte) (bytes float64, err error) {
 		return 0, err
 	}
 	defer unix.Munmap(b)
-	disk := quiet(f.Fd())
+	disk := quiet{fd: int(f.Fd())}
 	at := int64(0)
 	for end := time.Now().Add(loadSeconds * time.Second); time.Now().Before(end); {
 		if what == loadWrite {

@@ -45,11 +45,11 @@ func (p peer) dial(what byte) (c *net.TCPConn, err error) {
 func (p peer) ask(what byte) (*net.TCPConn, quiet, error) {
 	c, err := p.dial(what)
 	if err != nil {
-		return nil, 0, err
+		return nil, quiet{}, err
 	}
 	q, err := quieten(c, loadLimit)
 	if err != nil {
-		return nil, 0, errors.Join(err, c.Close())
+		return nil, quiet{}, errors.Join(err, c.Close())
 	}
 	return c, q, nil
 }

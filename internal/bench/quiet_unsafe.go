@@ -15,17 +15,20 @@ import (
 // measures. Around a system call that it knows of the runtime wakes its monitor, which sleeps 20 us at a time, and its
 // poller makes system calls of its own; in a guest each of these is an exit or several. The price is that nothing else
 // runs meanwhile where there is one CPU, which suits a load.
-type quiet int
+type quiet struct {
+	fd    int
+	limit time.Duration // of a call; 0 is none
+}
 
 // quieten makes one of a connection, which stays its owner. A call that takes longer than limit fails.
 func quieten(c syscall.Conn, limit time.Duration) (q quiet, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, err
+		return q, err
 	}
 	limits := unix.NsecToTimeval(limit.Nanoseconds())
 	controlErr := raw.Control(func(fd uintptr) {
-		q = quiet(fd)
+		q = quiet{int(fd), limit}
 		err = errors.Join(
 			unix.SetNonblock(int(fd), false),
 			unix.SetsockoptTimeval(int(fd), unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limits),
@@ -36,12 +39,19 @@ func quieten(c syscall.Conn, limit time.Duration) (q quiet, err error) {
 }
 
 func (q quiet) call(number uintptr, b []byte, a, c uintptr) (int, error) {
+	var interrupted time.Time // for the first time
 	for {
-		n, _, errno := unix.RawSyscall6(number, uintptr(q), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), a, c, 0)
+		n, _, errno := unix.RawSyscall6(number, uintptr(q.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), a, c, 0)
 		switch errno {
 		case 0:
 			return int(n), nil
-		case unix.EINTR: // the runtime would have something else run
+		case unix.EINTR: // the runtime would have something else run, every 10 ms; the kernel's own clock begins anew then
+			switch now := time.Now(); {
+			case interrupted.IsZero():
+				interrupted = now
+			case q.limit > 0 && now.Sub(interrupted) > q.limit:
+				return 0, os.ErrDeadlineExceeded
+			}
 		case unix.EAGAIN:
 			return 0, os.ErrDeadlineExceeded
 		default:
