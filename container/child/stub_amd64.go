@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/tinyelf"
 )
 
 // The stub is the program that executes the container's command. It is put together here, byte for byte, and lives in an
@@ -24,11 +26,6 @@ type stub struct {
 }
 
 type sockFilter = unix.SockFilter
-
-const (
-	stubBase    = 0x400000
-	stubHeaders = 64 + 2*56 // an ELF header and two program headers
-)
 
 // code is the stub's machine code. The filter stands behind it.
 func (s stub) code() []byte {
@@ -84,19 +81,18 @@ func (s stub) code() []byte {
 		code[at-1] = byte(fail - at)
 	}
 	if filterAt >= 0 {
-		order.PutUint32(code[filterAt:], uint32(stubBase+stubHeaders+len(code)))
+		order.PutUint32(code[filterAt:], uint32(tinyelf.Entry+len(code)))
 	}
 	return code
 }
 
-// image is the stub as an ELF file: one segment that holds all, and none for a stack that could be executed. See elf(5);
-// package debug/elf has names for it, and brings half a debugger with it.
-func (s stub) image() []byte {
+// body is the code, and the filter behind it.
+func (s stub) body() []byte {
 	order := binary.LittleEndian
 	body := s.code()
 	if s.filter != nil {
 		// struct sock_fprog, and behind it what it points at.
-		at := uint64(stubBase+stubHeaders+len(body)) + 16
+		at := uint64(tinyelf.Entry+len(body)) + 16
 		body = order.AppendUint64(body, uint64(len(s.filter)))
 		body = order.AppendUint64(body, at)
 		for _, f := range s.filter {
@@ -105,58 +101,16 @@ func (s stub) image() []byte {
 			body = order.AppendUint32(body, f.K)
 		}
 	}
-	image := make([]byte, 0, stubHeaders+len(body))
-	half := func(list ...uint16) {
-		for _, v := range list {
-			image = order.AppendUint16(image, v)
-		}
-	}
-	word := func(list ...uint32) {
-		for _, v := range list {
-			image = order.AppendUint32(image, v)
-		}
-	}
-	long := func(list ...uint64) {
-		for _, v := range list {
-			image = order.AppendUint64(image, v)
-		}
-	}
-	// Elf64_Ehdr: ELFCLASS64, ELFDATA2LSB, EV_CURRENT.
-	image = append(image, 0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-	half(2, 62)                       // ET_EXEC, EM_X86_64
-	word(1)                           // EV_CURRENT
-	long(stubBase+stubHeaders, 64, 0) // entry, program headers, no section headers
-	word(0)                           // flags
-	half(64, 56, 2, 0, 0, 0)          // sizes and numbers of headers
-	size := uint64(stubHeaders + len(body))
-	// Elf64_Phdr: type, flags, offset, virtual and physical address, size in the file and in memory, alignment.
-	const ptLoad, ptGNUStack, pfX, pfW, pfR = 1, 0x6474e551, 1, 2, 4
-	word(ptLoad, pfR|pfX)
-	long(0, stubBase, stubBase, size, size, 0x1000)
-	word(ptGNUStack, pfR|pfW)
-	long(0, 0, 0, 0, 0, 16)
-	return append(image, body...)
+	return body
 }
 
 // file is the stub as a file that can be executed and can't be changed. Its descriptor is above min.
 func (s stub) file(min int) (*os.File, error) {
-	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
-	fd, err := unix.MemfdCreate("tandem-stub", flags|unix.MFD_EXEC)
-	if err == unix.EINVAL { // before Linux 6.3 all of them were executable
-		fd, err = unix.MemfdCreate("tandem-stub", flags)
-	}
+	fd, err := tinyelf.Create("tandem-stub", s.body())
 	if err != nil {
-		return nil, fmt.Errorf("child: memfd_create: %w (vm.memfd_noexec must not be 2)", err)
+		return nil, fmt.Errorf("child: %w", err)
 	}
 	defer unix.Close(fd)
-	image := s.image()
-	if n, err := unix.Write(fd, image); err != nil || n != len(image) {
-		return nil, fmt.Errorf("child: write the stub: %d of %d bytes: %w", n, len(image), err)
-	}
-	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, fmt.Errorf("child: seal the stub: %w", err)
-	}
 	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, min)
 	if err != nil {
 		return nil, fmt.Errorf("child: fcntl F_DUPFD_CLOEXEC %d: %w", min, err)

@@ -1,10 +1,7 @@
 package guestinit
 
 import (
-	"bytes"
-	"debug/elf"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/guest/reap"
+	"tandem/internal/tinyelf"
 )
 
 // When a session's leader ends, the kernel hangs up the session's terminal (disassociate_ctty, drivers/tty/tty_jobctrl.c),
@@ -40,45 +38,6 @@ type leader struct {
 	ended  <-chan reap.Exit
 }
 
-// leaderFile makes the leader's executable.
-func leaderFile() (*os.File, error) {
-	const name, flags = "console", unix.MFD_CLOEXEC
-	fd, err := unix.MemfdCreate(name, flags|unix.MFD_EXEC)
-	if errors.Is(err, unix.EINVAL) { // before Linux 6.3 all of them were executable
-		fd, err = unix.MemfdCreate(name, flags)
-	}
-	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	f := os.NewFile(uintptr(fd), name)
-	if _, err := f.Write(leaderImage()); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// leaderImage is an ELF file of one segment that holds all, and a stack that cannot be executed.
-func leaderImage() []byte {
-	const base, headers = 0x400000, 64 + 2*56
-	code := leaderCode()
-	size := uint64(headers + len(code))
-	var b bytes.Buffer
-	put := func(v any) { binary.Write(&b, binary.LittleEndian, v) }
-	put(elf.Header64{
-		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
-		Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
-		Entry: base + headers, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 2,
-	})
-	put(elf.Prog64{
-		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: base, Paddr: base,
-		Filesz: size, Memsz: size, Align: 0x1000,
-	})
-	put(elf.Prog64{Type: uint32(elf.PT_GNU_STACK), Flags: uint32(elf.PF_R | elf.PF_W), Align: 16})
-	b.Write(code)
-	return b.Bytes()
-}
-
 // starter starts processes and waits for them: a reap.Reaper.
 type starter interface {
 	Start(argv0 string, argv []string, attr *syscall.ProcAttr) (int, <-chan reap.Exit, error)
@@ -86,11 +45,11 @@ type starter interface {
 
 // startLeader starts the program below a leader of a session that the terminal controls. The caller closes the leader.
 func startLeader(processes starter, tty *os.File, file string, argv, env []string, dir string) (*leader, error) {
-	image, err := leaderFile()
+	image, err := tinyelf.Create("console", leaderCode())
 	if err != nil {
 		return nil, err
 	}
-	defer image.Close()
+	defer unix.Close(image)
 	status, statusEnd, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -104,7 +63,7 @@ func startLeader(processes starter, tty *os.File, file string, argv, env []strin
 	defer holdEnd.Close()
 	l := &leader{status: status, hold: hold}
 	// This process's file by its own number: in the child, other files take the numbers from 0.
-	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), image.Fd())
+	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), image)
 	_, l.ended, err = processes.Start(path, append([]string{file}, argv...), &syscall.ProcAttr{
 		Dir:   dir,
 		Env:   env,
