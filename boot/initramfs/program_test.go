@@ -1,7 +1,6 @@
 package initramfs
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"tandem/internal/linked"
 	"tandem/internal/testenv"
 )
 
@@ -19,11 +19,11 @@ func TestProgramRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := FindProgram(t.Context(), bash)
-	if err != nil || p.Loader == "" || !slices.ContainsFunc(p.Libraries, func(l Library) bool { return strings.HasPrefix(l.Name, "libc.") }) {
-		t.Fatalf("FindProgram(%s) = %+v, %v, want a loader and the C library", bash, p, err)
+	p, err := linked.Find(t.Context(), bash)
+	if err != nil || p.Loader == "" || !slices.ContainsFunc(p.Libraries, func(l linked.Library) bool { return strings.HasPrefix(l.Name, "libc.") }) {
+		t.Fatalf("Find(%s) = %+v, %v, want a loader and the C library", bash, p, err)
 	}
-	files, err := p.Files()
+	files, err := AddProgram(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,54 +43,17 @@ func TestProgramRuns(t *testing.T) {
 	}
 }
 
-func TestProgramKinds(t *testing.T) {
-	script := filepath.Join(t.TempDir(), "script")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := FindProgram(t.Context(), script); !errors.Is(err, ErrNoProgram) {
-		t.Errorf("a script: %v, want ErrNoProgram", err)
-	}
-	if _, err := FindProgram(t.Context(), script+"s"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no file: %v, want ErrNotExist", err)
-	}
-}
-
-func TestStaticProgram(t *testing.T) {
+func TestApplets(t *testing.T) {
 	testenv.Need(t, testenv.Busybox)
-	p, err := FindProgram(t.Context(), hostBusybox())
+	p, err := linked.Find(t.Context(), hostBusybox())
 	if err != nil || p.Loader != "" || len(p.Libraries) != 0 {
 		t.Fatalf("%+v, %v, want nothing but the program", p, err)
 	}
-	if files, err := p.Files(); err != nil || len(files) != 1 {
+	if files, err := AddProgram(p); err != nil || len(files) != 1 {
 		t.Errorf("%d files, %v, want 1", len(files), err)
 	}
 	applets, err := Applets(t.Context())
 	if err != nil || !slices.Contains(applets, "/bin/sh") || !slices.Contains(applets, "/bin/busybox") || slices.Contains(applets, "/sbin/init") {
 		t.Errorf("applets %q, %v, want a shell, and no init", applets, err)
 	}
-}
-
-func TestParseLibraries(t *testing.T) {
-	libraries, err := parseLibraries([]byte("\tlinux-vdso.so.1 (0x00007f)\n\tlibz.so.1 => /lib/libz.so.1 (0x00007f)\n" +
-		"\t/lib64/ld.so => /usr/lib64/ld.so (0x00007f)\n\t/lib64/ld.so (0x00007f)\n"))
-	if err != nil || len(libraries) != 1 || libraries[0] != (Library{"libz.so.1", "/lib/libz.so.1"}) {
-		t.Errorf("parseLibraries = %v, %v, want libz.so.1 alone", libraries, err)
-	}
-	if libraries, err := parseLibraries([]byte("\tlibz.so.1 => not found\n")); err == nil {
-		t.Errorf("a library that is not found: %v", libraries)
-	}
-}
-
-func FuzzParseLibraries(f *testing.F) {
-	f.Add([]byte("\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f25)\n"))
-	f.Add([]byte("\tlibz.so.1 => not found\n"))
-	f.Fuzz(func(t *testing.T, list []byte) {
-		libraries, err := parseLibraries(list)
-		for _, l := range libraries {
-			if err != nil || !filepath.IsAbs(l.Path) || filepath.IsAbs(l.Name) {
-				t.Errorf("%q gives %+v, %v", list, l, err)
-			}
-		}
-	})
 }

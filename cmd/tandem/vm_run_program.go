@@ -8,8 +8,11 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"tandem/boot/initramfs"
 	"tandem/guest/program"
+	"tandem/internal/linked"
 )
 
 // hostProgram is what goes into the guest so that it can run a command that only the host has: the program of that name,
@@ -42,18 +45,16 @@ func hostProgram(ctx context.Context, command string, own []initramfs.File) ([]i
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, err
 	}
-	p, err := initramfs.FindProgram(ctx, path)
-	if errors.Is(err, initramfs.ErrNoProgram) {
+	p, err := linked.Find(ctx, path)
+	if errors.Is(err, linked.ErrNoProgram) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	files, err := p.Files()
+	files, err := initramfs.AddProgram(p)
 	if err == nil && !slices.Contains(folders, filepath.Dir(path)) {
-		files = append(files, initramfs.File{Name: filepath.Join("/usr/bin", name), Mode: modeLink | 0o777, Data: []byte(path)})
+		files = append(files, initramfs.File{Name: filepath.Join("/usr/bin", name), Mode: unix.S_IFLNK | 0o777, Data: []byte(path)})
 	}
 	return files, err
 }
-
-const modeLink = 0o120000 // S_IFLNK

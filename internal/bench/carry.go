@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"tandem/boot/initramfs"
+	"tandem/internal/linked"
 )
 
 // program is one that was carried into a guest with all that it is linked with.
@@ -26,7 +27,7 @@ func carry(ctx context.Context, binary, home string) (program, []initramfs.File,
 	fail := func(err error) (program, []initramfs.File, error) {
 		return program{}, nil, fmt.Errorf("carry %s: %w", binary, err)
 	}
-	found, err := initramfs.FindProgram(ctx, binary)
+	found, err := linked.Find(ctx, binary)
 	if err != nil {
 		return fail(err)
 	}

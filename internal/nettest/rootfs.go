@@ -3,13 +3,13 @@ package nettest
 import (
 	"archive/tar"
 	"bytes"
-	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"testing"
+
+	"tandem/internal/linked"
 )
 
 // RootFS is a folder with busybox's commands, and programs of the host's with all that they are linked with.
@@ -50,20 +50,15 @@ func (r *RootFS) Write(name string, mode fs.FileMode, text string) {
 	r.must(os.WriteFile(path, []byte(text), mode))
 }
 
-// inLddOutput is a library in what ldd says, the dynamic linker among them.
-var inLddOutput = regexp.MustCompile(`(?m)(/\S+) \(0x`)
-
-// Add puts a program there, or what a link of that name leads to.
+// Add puts a program there, or what a link of that name leads to, with all that it is linked with.
 func (r *RootFS) Add(program, name string) {
 	r.t.Helper()
 	r.copyFile(program, name)
-	out, err := exec.Command("ldd", program).Output()
-	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
-		r.t.Fatal(err) // it fails for a program that needs nothing
-	}
-	for _, m := range inLddOutput.FindAllSubmatch(out, -1) {
-		if library := string(m[1]); !r.has(library) {
-			r.copyFile(library, library)
+	p, err := linked.Find(r.t.Context(), program)
+	r.must(err)
+	for _, file := range p.Files()[1:] { // the program is there
+		if !r.has(file) {
+			r.copyFile(file, file)
 		}
 	}
 }
