@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	stdnet "net"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"tandem/internal/nettest"
 	"tandem/internal/testenv"
 	"tandem/vhost/kernel"
 	"tandem/vhost/user/backend"
@@ -22,8 +26,33 @@ var cardMAC = stdnet.HardwareAddr{0x52, 0x54, 0, 1, 2, 3}
 
 // cards are network cards at a wire, for the suite of all virtio devices.
 type cards struct {
-	*wire
+	wire *nettest.Wire
 	seed byte
+}
+
+// otherType is of frames that no probe waits for.
+const otherType = nettest.WireType + 1
+
+// plug is the tap for one more card, with nothing in it that the card before it left there. The file is the card's.
+func (c *cards) plug(t testing.TB) *os.File {
+	t.Helper()
+	raw, err := c.wire.Tap.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := -1
+	controlErr := raw.Control(func(fd uintptr) {
+		for b := make([]byte, 2048); err == nil; {
+			_, err = unix.Read(int(fd), b)
+		}
+		if err == unix.EAGAIN {
+			end, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+		}
+	})
+	if err := errors.Join(controlErr, err); err != nil {
+		t.Fatalf("plug a card into the tap: %v", err)
+	}
+	return os.NewFile(uintptr(end), "tap0")
 }
 
 // frame is one of so many bytes to the card, unlike the one before it.
@@ -40,18 +69,18 @@ func (c *cards) frame(etherType uint16, n int) []byte {
 // probe has a frame come in by the receive queue, and another go out by the transmit queue if the driver made one.
 func (c *cards) probe(g *virtiotest.Guest) {
 	g.Helper()
-	want := c.frame(probeType, 200)
-	c.send(g, want)
+	want := c.frame(nettest.WireType, 200)
+	c.wire.Send(g, want)
 	for !c.received(g, want) {
 	}
 	if len(g.Rings) < 2 {
 		return
 	}
-	want = c.frame(probeType, 150)
+	want = c.frame(nettest.WireType, 150)
 	head := g.In(make([]byte, net.HeaderSize))
 	g.Do(1, head, g.In(want[:100]), g.In(want[100:]))
 	g.ReuseFrom(head.GPA)
-	if got := c.receive(g); !bytes.Equal(got, want) {
+	if got := c.wire.Receive(g); !bytes.Equal(got, want) {
 		g.Fatalf("%x was sent, want %x", got, want)
 	}
 }
@@ -68,7 +97,7 @@ func (c *cards) received(g *virtiotest.Guest, want []byte) bool {
 	switch {
 	case len(got) < typeAt+2:
 		g.Fatalf("%d bytes were received: %x", len(got), got)
-	case binary.BigEndian.Uint16(got[typeAt:]) != probeType:
+	case binary.BigEndian.Uint16(got[typeAt:]) != nettest.WireType:
 		return false
 	case !bytes.Equal(got[net.HeaderSize:], want):
 		g.Fatalf("%x was received, want %x", got[net.HeaderSize:], want)
@@ -103,7 +132,7 @@ func newTap(t testing.TB, file *os.File) net.Backend {
 // TestNetCardOnVhost has the card's data queues served by the kernel, and its control queue by the card.
 func TestNetCardOnVhost(t *testing.T) {
 	testenv.Need(t, testenv.VHostNet, testenv.TUN, testenv.NetNS, testenv.Root)
-	c := &cards{wire: newWire(t)}
+	c := &cards{wire: nettest.NewWire(t)}
 	virtiotest.Suite{
 		New: func(t testing.TB) virtio.Device {
 			file := c.plug(t)
@@ -124,7 +153,7 @@ func TestNetCardOnVhost(t *testing.T) {
 			return card
 		},
 		Probe:     c.probe,
-		Rouse:     func(g *virtiotest.Guest) { c.send(g, c.frame(otherType, 60)) },
+		Rouse:     func(g *virtiotest.Guest) { c.wire.Send(g, c.frame(otherType, 60)) },
 		Elsewhere: true,
 	}.Run(t)
 }
@@ -132,7 +161,7 @@ func TestNetCardOnVhost(t *testing.T) {
 // TestNetCardOnVhostUser has them served by another card over a socket.
 func TestNetCardOnVhostUser(t *testing.T) {
 	testenv.Need(t, testenv.TUN, testenv.NetNS, testenv.Root)
-	c := &cards{wire: newWire(t)}
+	c := &cards{wire: nettest.NewWire(t)}
 	virtiotest.Suite{
 		New: func(t testing.TB) virtio.Device {
 			far := newCard(t, net.Spec{Backend: newTap(t, c.plug(t))})

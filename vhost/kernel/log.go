@@ -46,6 +46,22 @@ func (n *Net) SetLog(log *dirty.Log) error {
 
 // applyLog brings a life in step with n.log.
 func (n *Net) applyLog() error {
+	if err := n.tellPairs(); err != nil {
+		return err
+	}
+	for _, r := range n.life.rings {
+		if r == nil {
+			continue
+		}
+		if err := r.setAddr(n.log != nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellPairs tells the pairs of the log, and of the features that were agreed on with it.
+func (n *Net) tellPairs() error {
 	if err := n.checkLog(); err != nil {
 		return err
 	}
@@ -54,14 +70,6 @@ func (n *Net) applyLog() error {
 			return err
 		}
 		if err := d.SetFeatures(n.agreed()); err != nil {
-			return err
-		}
-	}
-	for _, r := range n.life.rings {
-		if r == nil {
-			continue
-		}
-		if err := r.setAddr(n.log != nil); err != nil {
 			return err
 		}
 	}

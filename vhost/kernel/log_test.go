@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tandem/internal/nettest"
 	"tandem/internal/testenv"
 	"tandem/vhost/dirty"
 	"tandem/virtio/memory"
@@ -53,7 +54,7 @@ func (g *guest) log() *dirty.Log {
 // logged is a card whose driver is the test, and the pages that the kernel is to mark.
 type logged struct {
 	*guest
-	*wire
+	wire   *nettest.Wire
 	net    *Net
 	rx, tx *ringQueue
 }
@@ -61,9 +62,9 @@ type logged struct {
 func newLogged(t *testing.T) *logged {
 	t.Helper()
 	testenv.Need(t, testenv.VHostNet, testenv.TUN, testenv.Root)
-	l := &logged{guest: newGuest(t), wire: newWire(t)}
+	l := &logged{guest: newGuest(t), wire: nettest.NewWire(t)}
 	var err error
-	if l.net, err = OpenNet(NetSpec{Taps: []*os.File{l.tap}, Report: func(err error) { t.Error(err) }}); err != nil {
+	if l.net, err = OpenNet(NetSpec{Taps: []*os.File{l.wire.Tap}, Report: func(err error) { t.Error(err) }}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.net.Close() })
@@ -81,13 +82,11 @@ func (l *logged) traffic(t *testing.T) (written pages) {
 	written = pages{}
 	l.alloc(0, pageSize)
 	l.transmit(l.tx, frame("out"))
-	if got := l.wire.receive(); !bytes.Equal(got, frame("out")) {
+	if got := l.wire.Receive(t); !bytes.Equal(got, frame("out")) {
 		t.Fatalf("received %q", got)
 	}
 	written.add(l.used(l.tx))
-	if _, err := unix.Write(l.socket, frame("in")); err != nil {
-		t.Fatal(err)
-	}
+	l.wire.Send(t, frame("in"))
 	for {
 		at := l.alloc(bufferLen, pageSize)
 		l.rx.Offer(virtiotest.Piece{GPA: at, Len: bufferLen, Write: true})

@@ -121,19 +121,13 @@ func (n *Net) Activate(a *virtio.Activation) error {
 	return nil
 }
 
-// prepare tells the pairs what all of their rings have in common.
+// prepare tells the pairs what all of their rings have in common. The log is first: the old bitmap may be gone, and the
+// memory be larger than it was.
 func (n *Net) prepare() error {
-	if err := n.checkLog(); err != nil {
+	if err := n.tellPairs(); err != nil {
 		return err
 	}
 	for _, d := range n.pairs {
-		// The old bitmap may be gone, and the memory be larger than it was.
-		if err := n.setLogBase(d); err != nil {
-			return err
-		}
-		if err := d.SetFeatures(n.agreed()); err != nil {
-			return err
-		}
 		if err := d.SetMemory(n.life.Memory); err != nil {
 			return err
 		}

@@ -5,104 +5,25 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"tandem/internal/nettest"
 	"tandem/internal/testenv"
 	"tandem/virtio/virtiotest"
 )
 
 const (
-	headerLen = 12     // struct virtio_net_hdr_mrg_rxbuf, as with VIRTIO_F_VERSION_1
-	etherType = 0x88b5 // IEEE 802, for local experiments
+	headerLen = 12 // struct virtio_net_hdr_mrg_rxbuf, as with VIRTIO_F_VERSION_1
 )
-
-// wire is a tap, and a packet socket on the link that it makes.
-type wire struct {
-	testing.TB
-	tap    *os.File
-	socket int
-}
-
-// newWire makes a tap in a network namespace of its own, which goes with the last
-// descriptor that belongs to it.
-func newWire(t *testing.T) *wire {
-	t.Helper()
-	w := &wire{TB: t}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // the thread ends with the goroutine
-		done <- w.open()
-	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		w.tap.Close()
-		unix.Close(w.socket)
-	})
-	return w
-}
-
-func (w *wire) open() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return err
-	}
-	tap, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	w.tap = os.NewFile(uintptr(tap), "tap")
-	ifr, err := unix.NewIfreq("tap0")
-	if err != nil {
-		return err
-	}
-	ifr.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
-	if err := unix.IoctlIfreq(tap, unix.TUNSETIFF, ifr); err != nil {
-		return err
-	}
-	if err := unix.IoctlSetPointerInt(tap, unix.TUNSETVNETHDRSZ, headerLen); err != nil {
-		return err
-	}
-	proto := uint16(etherType>>8 | etherType&0xff<<8)
-	if w.socket, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(proto)); err != nil {
-		return err
-	}
-	if err := unix.IoctlIfreq(w.socket, unix.SIOCGIFFLAGS, ifr); err != nil {
-		return err
-	}
-	ifr.SetUint16(ifr.Uint16() | unix.IFF_UP)
-	if err := unix.IoctlIfreq(w.socket, unix.SIOCSIFFLAGS, ifr); err != nil {
-		return err
-	}
-	if err := unix.IoctlIfreq(w.socket, unix.SIOCGIFINDEX, ifr); err != nil {
-		return err
-	}
-	timeout := unix.NsecToTimeval(int64(virtiotest.Patience))
-	if err := unix.SetsockoptTimeval(w.socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-		return err
-	}
-	return unix.Bind(w.socket, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: int(ifr.Uint32())})
-}
 
 // frame is an Ethernet frame to nobody.
 func frame(text string) []byte {
 	b := append([]byte{0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2}, 0x88, 0xb5)
 	return append(b, bytes.Repeat([]byte(text), 10)...)
-}
-
-func (w *wire) receive() []byte {
-	w.Helper()
-	b := make([]byte, 2048)
-	n, _, err := unix.Recvfrom(w.socket, b, 0)
-	if err != nil {
-		w.Fatalf("receive from the tap's link: %v", err)
-	}
-	return b[:n]
 }
 
 // transmit sends a frame through a ring.
@@ -143,7 +64,7 @@ func (g *guest) next(r *ringQueue, buffers uint64) []byte {
 		if err := r.kick.Signal(); err != nil {
 			g.Fatal(err)
 		}
-		if len(b) > headerLen+14 && binary.BigEndian.Uint16(b[headerLen+12:]) == etherType {
+		if len(b) > headerLen+14 && binary.BigEndian.Uint16(b[headerLen+12:]) == nettest.WireType {
 			return b[headerLen:]
 		}
 	}
@@ -159,8 +80,8 @@ func TestNet(t *testing.T) {
 }
 
 func testNet(t *testing.T, hidden bool) {
-	w := newWire(t)
-	n, err := OpenNet(NetSpec{Taps: []*os.File{w.tap}, BusyPoll: 20 * time.Microsecond, Report: func(err error) { t.Error(err) }})
+	w := nettest.NewWire(t)
+	n, err := OpenNet(NetSpec{Taps: []*os.File{w.Tap}, BusyPoll: 20 * time.Microsecond, Report: func(err error) { t.Error(err) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,12 +105,10 @@ func testNet(t *testing.T, hidden bool) {
 		for i := range 50 {
 			sent := frame(strings.Repeat(string(rune('a'+i%26)), 1+i))
 			g.transmit(tx, sent)
-			if got := w.receive(); !bytes.Equal(got, sent) {
+			if got := w.Receive(t); !bytes.Equal(got, sent) {
 				t.Fatalf("packet %d: sent %q, received %q", i, sent, got)
 			}
-			if _, err := unix.Write(w.socket, sent); err != nil {
-				t.Fatal(err)
-			}
+			w.Send(t, sent)
 			if got := g.next(rx, buffers); !bytes.Equal(got, sent) {
 				t.Fatalf("packet %d to the guest: sent %q, received %q", i, sent, got)
 			}
@@ -201,7 +120,7 @@ func testNet(t *testing.T, hidden bool) {
 			t.Fatal(err)
 		}
 		g.transmit(tx, frame("after"))
-		if got := w.receive(); !bytes.Equal(got, frame("after")) {
+		if got := w.Receive(t); !bytes.Equal(got, frame("after")) {
 			t.Errorf("after the ring's reset: %q", got)
 		}
 		n.Reset()
@@ -217,8 +136,8 @@ func testNet(t *testing.T, hidden bool) {
 // TestNetBrokenRing has a driver break its ring: the kernel gives it up and says so.
 func TestNetBrokenRing(t *testing.T) {
 	testenv.Need(t, testenv.VHostNet, testenv.TUN, testenv.Root)
-	w := newWire(t)
-	n, err := OpenNet(NetSpec{Taps: []*os.File{w.tap}})
+	w := nettest.NewWire(t)
+	n, err := OpenNet(NetSpec{Taps: []*os.File{w.Tap}})
 	if err != nil {
 		t.Fatal(err)
 	}

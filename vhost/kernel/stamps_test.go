@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"tandem/internal/nettest"
 	"tandem/internal/testenv"
 	"tandem/vhost/kernel/stamps"
 	"tandem/virtio/queue"
@@ -31,8 +32,8 @@ var chainSteps = map[uint16][]queue.Stage{
 func TestStamps(t *testing.T) {
 	testenv.Need(t, testenv.VHostNet, testenv.Fentry, testenv.TUN, testenv.Root)
 	before := programs(t)
-	w := newWire(t)
-	n, err := OpenNet(NetSpec{Taps: []*os.File{w.tap}, Report: func(err error) { t.Error(err) }})
+	w := nettest.NewWire(t)
+	n, err := OpenNet(NetSpec{Taps: []*os.File{w.Tap}, Report: func(err error) { t.Error(err) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,20 +87,18 @@ func TestStamps(t *testing.T) {
 		f := frame(strings.Repeat("x", 1+i))
 		g.transmit(tx, f)
 		sent = append(sent, uint64(headerLen+len(f)))
-		if got := w.receive(); !bytes.Equal(got, f) {
+		if got := w.Receive(t); !bytes.Equal(got, f) {
 			t.Fatalf("packet %d: %q", i, got)
 		}
 	}
 	sent = append(sent, g.burst(tx, together)...) // with one kick
 	for range together {
-		w.receive()
+		w.Receive(t)
 	}
 	var received []uint64
 	for i := range frames {
 		f := frame(strings.Repeat("y", 1+i))
-		if _, err := unix.Write(w.socket, f); err != nil {
-			t.Fatal(err)
-		}
+		w.Send(t, f)
 		if got := g.next(rx, buffers); !bytes.Equal(got, f) {
 			t.Fatalf("packet %d to the guest: %q", i, got)
 		}
@@ -152,13 +151,13 @@ func TestStamps(t *testing.T) {
 func TestStampsOfTracepoints(t *testing.T) {
 	testenv.Need(t, testenv.VHostNet, testenv.BTF, testenv.TUN, testenv.Root)
 	before := programs(t)
-	w := newWire(t)
-	n, err := OpenNet(NetSpec{Taps: []*os.File{w.tap}, Report: func(err error) { t.Error(err) }})
+	w := nettest.NewWire(t)
+	n, err := OpenNet(NetSpec{Taps: []*os.File{w.Tap}, Report: func(err error) { t.Error(err) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer n.Close()
-	address, err := unix.Getsockname(w.socket)
+	address, err := unix.Getsockname(w.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,10 +189,8 @@ func TestStampsOfTracepoints(t *testing.T) {
 		f := frame(strings.Repeat("z", 20+i))
 		lengths = append(lengths, uint64(len(f)))
 		g.transmit(tx, f)
-		w.receive()
-		if _, err := unix.Write(w.socket, f); err != nil {
-			t.Fatal(err)
-		}
+		w.Receive(t)
+		w.Send(t, f)
 		g.next(rx, buffers)
 	}
 	n.Reset()

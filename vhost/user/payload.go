@@ -38,6 +38,9 @@ type VringAddr struct {
 	Desc, Used, Avail, LogGuest uint64
 }
 
+// VringLog in VringAddr.Flags has writes to the used ring marked too (VHOST_VRING_F_LOG), at LogGuest.
+const VringLog = 1 << 0
+
 // VringFD is a ring that a descriptor comes for, or none does: whoever would wait
 // for it has to poll.
 type VringFD struct {

@@ -69,12 +69,12 @@ func logged() (session []byte) {
 	}{
 		{user.SetLogBase, 1, word(memSize/0x1000/8, memSize-0x2000)},
 		{user.SetFeatures, 0, word(1<<32 | 1<<30 | 1<<28 | 1<<29 | 1<<user.FeatureLogAll)},
-		{user.SetVringAddr, 0, word(vringLog<<32, userBase, userBase+0x2000, userBase+0x1000, 0x2000)},
+		{user.SetVringAddr, 0, word(user.VringLog<<32, userBase, userBase+0x2000, userBase+0x1000, 0x2000)},
 		{user.SetVringKick, 0x11, word(0)},
 		{user.SetLogBase, 1, word(8, 0)},
 		{user.SetLogBase, 1, word(memSize, 8)},
 		{user.SetLogBase, 0x21, word(4096, 0)},
-		{user.SetVringAddr, 0, word(vringLog<<32, userBase, userBase+0x2000, userBase+0x1000, 1<<64-8)},
+		{user.SetVringAddr, 0, word(user.VringLog<<32, userBase, userBase+0x2000, userBase+0x1000, 1<<64-8)},
 		{user.GetVringBase, 0, word(0)},
 	} {
 		session = append(session, fuzzMessage(uint32(m.request), m.fds, true, m.payload)...)

@@ -205,7 +205,7 @@ func (s *session) setRing(r user.Request, ring *ring, v uint32, a *answer) error
 // setAddr says where a ring is. Front-ends repeat it for a ring that runs, to change
 // its flags.
 func (s *session) setAddr(ring *ring, v user.VringAddr) error {
-	if v.Flags&^vringLog != 0 || v.Flags != 0 && !s.has(user.ProtocolLogSHMFD) {
+	if v.Flags&^user.VringLog != 0 || v.Flags != 0 && !s.has(user.ProtocolLogSHMFD) {
 		return fmt.Errorf("flags %#x: %w", v.Flags, errNotAgreed)
 	}
 	if ring.hasAddr && ring.addr == v {

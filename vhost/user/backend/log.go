@@ -10,9 +10,6 @@ import (
 	"tandem/virtio/queue"
 )
 
-// vringLog in VringAddr.Flags has writes to the used ring marked (VHOST_VRING_F_LOG).
-const vringLog = 1 << 0
-
 // setLog is SET_LOG_BASE: where dirty pages are to be marked, from the next SET_FEATURES with VHOST_F_LOG_ALL on, or at
 // once if it came before.
 //
@@ -75,7 +72,7 @@ func (r *ring) newMarker() (queue.Marker, error) {
 	if err := s.log.Covers(s.table.space); err != nil {
 		return nil, err
 	}
-	m := &marker{log: s.log, used: r.addr.LogGuest, ring: r.addr.Flags&vringLog != 0}
+	m := &marker{log: s.log, used: r.addr.LogGuest, ring: r.addr.Flags&user.VringLog != 0}
 	if n := 6 + 8*uint64(r.size); m.ring && !m.log.Holds(m.used, n) {
 		return nil, fmt.Errorf("used ring logged at %#x, %#x long: %w", m.used, n, dirty.ErrTooSmall)
 	}

@@ -88,7 +88,7 @@ func TestLog(t *testing.T) {
 	pages := []uint64{p.wrote(r), p.wrote(r)}
 	p.marked("without the flag", log, pages...)
 	addr := p.address(0, r)
-	addr.Flags, addr.LogGuest = vringLog, r.Used
+	addr.Flags, addr.LogGuest = user.VringLog, r.Used
 	p.do(user.SetVringAddr, addr)
 	p.marked("the ring began again", log, append(pages[:0], r.Used&^0xfff)...)
 	pages = []uint64{p.wrote(r), r.Used &^ 0xfff}
@@ -195,7 +195,7 @@ func TestLogRefused(t *testing.T) {
 
 	// A used ring that counts as what the log has no bits for stops the ring.
 	addr := p.address(0, r)
-	addr.Flags, addr.LogGuest = vringLog, memSize-8
+	addr.Flags, addr.LogGuest = user.VringLog, memSize-8
 	p.refused(user.SetVringAddr, addr)
 	addr.Flags = 1 << 1
 	p.refused(user.SetVringAddr, addr)
@@ -223,7 +223,7 @@ func TestLogRefused(t *testing.T) {
 	p.refused(user.SetLogBase, user.Log{Size: size}, int(log.File().Fd()))
 	r = p.startRing(0, 64)
 	addr = p.address(0, r)
-	addr.Flags = vringLog
+	addr.Flags = user.VringLog
 	p.refused(user.SetVringAddr, addr)
 	// One that did not ask for an acknowledgement is told by the connection's end.
 	if err := p.Send(user.SetLogBase, false, user.Log{Size: size}, int(log.File().Fd())); err != nil {

@@ -8,9 +8,6 @@ import (
 	"tandem/vhost/user"
 )
 
-// vringLog in VringAddr.Flags has writes to the used ring marked (VHOST_VRING_F_LOG).
-const vringLog = 1 << 0
-
 // ErrNoLog is a back-end that cannot mark dirty pages in shared memory.
 var ErrNoLog = fmt.Errorf("LOG_SHMFD with VHOST_F_LOG_ALL: %w", errors.ErrUnsupported)
 

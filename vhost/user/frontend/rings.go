@@ -232,7 +232,7 @@ func (d *Device) address(i int, r *ring) (user.VringAddr, error) {
 	c := r.Config()
 	addr := user.VringAddr{Index: uint32(i), LogGuest: c.Used}
 	if d.log != nil {
-		addr.Flags = vringLog
+		addr.Flags = user.VringLog
 	}
 	for _, a := range []struct {
 		gpa uint64
