@@ -20,18 +20,7 @@ func TestConnects(t *testing.T) {
 	testenv.Need(t, testenv.NetNS)
 	root := nettest.NewRootFS(t)
 	nettest.Connects(root)
-	inNetNS(t, func() {
-		l, err := net.Listen("tcp", ":8000")
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		ns, err := netns.Current()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer ns.Close()
+	withPort(t, ":8000", func(l net.Listener, ns *netns.NS) {
 		answered := nettest.Answer(t, l)
 		b.must("run", "-d", "--name", "day", "-p", "8001:8000", "--rootfs", root.Dir, "--", "connects", "serve", ":8000")
 		b.await("day", "listening")

@@ -18,18 +18,7 @@ func TestPeers(t *testing.T) {
 	testenv.Need(t, testenv.NetNS)
 	root := nettest.NewRootFS(t)
 	nettest.Peers(root)
-	inNetNS(t, func() {
-		l, err := net.Listen("tcp", ":8000")
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		ns, err := netns.Current()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer ns.Close()
+	withPort(t, ":8000", func(l net.Listener, ns *netns.NS) {
 		digest := nettest.ServePage(t, l)
 		if got := b.must("run", "--rm", "--rootfs", root.Dir, "/page", "8000"); got != digest {
 			t.Errorf("curl in a container: %q, want %s", got, digest)

@@ -13,6 +13,7 @@ import (
 
 	"tandem/cmd/tandem/internal/box"
 	"tandem/internal/testenv"
+	"tandem/network/netns"
 )
 
 // inNetNS runs f in a network namespace of its own, and so what f starts.
@@ -35,6 +36,25 @@ func inNetNS(t *testing.T, f func()) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// withPort is inNetNS with a port that the test listens on, and the namespace, for what is not done in f's thread.
+func withPort(t *testing.T, address string, f func(l net.Listener, ns *netns.NS)) {
+	t.Helper()
+	inNetNS(t, func() {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		ns, err := netns.Current()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer ns.Close()
+		f(l, ns)
+	})
 }
 
 func TestBridge(t *testing.T) {
