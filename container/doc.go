@@ -11,7 +11,8 @@
 //	                          │ Run
 //	    the parent, in Go     ▼                         the child, system calls only (package child)
 //	    mkdir state, FIFOs, cgroup folders and limits
-//	    clone3 ───────────────────────────────────────► joins the cgroup
+//	    clone3 ───────────────────────────────────────► leaves the runtime behind: executes a program of system calls
+//	                                                    joins the cgroup
 //	    uid_map, network        ◄──────── born ───────  becomes root of its user namespace
 //	                                                    mounts everything below the root (package rootfs)
 //	    hooks                   ◄─────── mounted ─────
@@ -19,7 +20,7 @@
 //	                                                    capabilities, user, no_new_privs
 //	    write state.json        ◄─────── created ─────  waits on a FIFO
 //
-//	    Container.Start: a byte into the FIFO ────────► stub, seccomp, execve of the command
+//	    Container.Start: a byte into the FIFO ────────► seccomp, execve of the command
 //
 // The plan is one list. When one of its steps fails, by whichever side, those before it are undone in reverse, and the
 // error names the step: "mount proc on /proc: fsmount: operation not permitted (step 41 of 163)", as `tandem explain`

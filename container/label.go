@@ -11,9 +11,7 @@ import (
 
 // label asks the kernel's security modules to change the process's label at its next execve, by files of a
 // procfs that was checked: what the container has on /proc could be anything (CVE-2025-52881).
-//
-// The next execve is the stub's, which is in no policy; so the command is executed from within its profile already, and
-// that has to allow it, as all that come with engines do.
+// The next execve is the command's.
 func (x *identity) label(p *child.Program) {
 	type file struct{ path, text, why string }
 	var files []file

@@ -93,8 +93,8 @@ func (a *assembly) joinNamespaces(p *child.Program) {
 	}
 }
 
-// hideMemory comes before the child is where processes of a container's could see it: it is a copy of the runtime, with its
-// files and its memory (CVE-2016-9962). It comes after what the parent writes to the child's files in /proc, which are
+// hideMemory comes before the child is where processes of a container's could see it: it has files of the host's open
+// (CVE-2016-9962). It comes after what the parent writes to the child's files in /proc, which are
 // root's from here on.
 func hideMemory(p *child.Program) {
 	p.Phase("keep others from looking into it")

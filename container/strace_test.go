@@ -148,13 +148,14 @@ func childCalls(t *testing.T, log string) []string {
 		calls[pid] = append(calls[pid], name)
 		if n := len(calls[pid]); name == "execve" && n > 1 && strings.Contains(strings.Join(calls[pid], " "), "execveat") {
 			mine := calls[pid]
-			for len(mine) > 0 && mine[0] != "close_range" {
-				mine = mine[1:] // the runtime's own, which gives back signals
+			for mine[0] != "execveat" {
+				mine = mine[1:] // what leads to it: descriptors that it inherits, signals
 			}
-			for len(mine) > 0 && mine[0] == "close_range" {
-				mine = mine[1:] // what the program does not name
+			program := mine[1:]
+			for program[0] == "pread64" || program[0] == "close_range" {
+				program = program[1:] // the stub reads its program, and closes what that does not name
 			}
-			return mine
+			return append(mine[:1:1], program...)
 		}
 	}
 	t.Fatalf("strace saw no child: %v", lines.Err())

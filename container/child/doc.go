@@ -9,25 +9,31 @@
 // for ever. The usual way out is to execute the runtime once more, with a part in C that runs before Go starts, and to
 // send it over a pipe what it has to do.
 //
-// Here the child runs no Go code that could need the runtime. What it has to do is worked out before: a list of system
-// calls with their arguments, all in memory that is there at the time of the fork, and so in the child's copy.
+// Here the child runs no Go code at all. What it has to do is worked out before: a list of system calls with their
+// arguments, which the parent writes to a file in memory. The child executes another file in memory, the stub, an ELF
+// executable of less than a kilobyte, which reads the list and does what it says.
 //
 //	parent                                    child
 //	------                                    -----
 //	p := child.New()
-//	root := p.Openat2(cwd, "rootfs", ...)     a loop of fifty lines that never
-//	p.Mkdirat(root, "proc", ...)              allocates and never grows its stack:
-//	...                                         registers hold what calls returned,
-//	p.Exec(path, argv, env)                     a step's argument may be a register
+//	root := p.Openat2(cwd, "rootfs", ...)
+//	p.Mkdirat(root, "proc", ...)
+//	...
+//	p.Exec(path, argv, env)
 //	   |
-//	p.Start ---- clone3(CLONE_NEW...) ------> 0  close_range, all but the program's own
-//	   |                                      1  openat2 fd=-100 path=rootfs -> r1
-//	   |                                      2  mkdirat fd=r1 path=proc
-//	   |  <------ sync "user namespace" ----  3  say where it stands, and wait
+//	p.Start ---- clone3(CLONE_NEW...) ------> in memory that is lent, as by vfork(2):
+//	   |                                         descriptors that it keeps; signals; execveat the stub
+//	   |                                      read the program, close_range all that it does not name
+//	   |                                      2  openat2 fd=-100 path=rootfs -> r1
+//	   |                                      3  mkdirat fd=r1 path=proc
+//	   |  <------ sync "user namespace" ----  4  say where it stands, and wait
 //	write uid_map
 //	   |  ------- go on ------------------->  ...
 //	   |  <------ step 7: EPERM               or the failed call's number and errno,
 //	   |  <------ end of file -----------    n  or execve: the socket closes by itself
+//
+// So the child has a few pages of memory, none of them the runtime's: nothing is copied, nothing has to be kept from who
+// might look into it, and a cgroup with a limit of some hundred kilobytes has room for it.
 //
 // The same list is what `tandem explain` prints, and what strace shows of the child, call for call. A call may tolerate
 // an error (mkdirat what is there), or go on elsewhere for one ([Call.Else]): openat2 a folder, and only if it is missing
@@ -39,13 +45,16 @@
 //
 // # What to watch
 //
-//   - Descriptors. The fork copies all that the parent has, also those that another goroutine is about to mark
-//     close-on-exec. The child closes every one that its program does not name, before anything else.
+//   - Descriptors. The child gets all that the parent has and that are not closed on exec, also those that another goroutine
+//     is about to mark so. It closes every one that its program does not name, before anything else.
 //   - Threads. The namespaces that only a parent can choose for its child (PID, time) are chosen by a thread that then
 //     ends ([Options.Before]).
-//   - Signals. They are blocked during the fork, and handlers are gone in the child before they are unblocked: no signal
-//     handler of Go's ever runs there. gVisor starts its stub processes in the same way, and the runtime keeps the three
-//     functions that it takes for that (see fork_unsafe.go).
+//   - Signals. They are blocked from before the clone up to right before the stub is executed: no handler of Go's ever runs
+//     in the child.
+//   - Memory. While it is lent the parent's thread stands still, in the kernel, and the child reads it and writes nothing but
+//     the words that were made for it; it does not touch the stack (machine_amd64.s).
+//   - Rights. Who is born into a new user namespace has all of them there, and loses them with the first execve, unless they
+//     are ambient: see keepRights.
 //   - /proc/self/exe. What is executed in a container must not find the runtime's own file behind it
 //     (CVE-2019-5736), see [Program.Exec].
 package child

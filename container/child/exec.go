@@ -1,7 +1,6 @@
 package child
 
 import (
-	"fmt"
 	"path"
 	"strings"
 
@@ -48,9 +47,7 @@ func (p *Program) FindFile(path string, c Command) *Found { return p.find([]stri
 func (p *Program) find(candidates []string, c Command) *Found {
 	f := &Found{command: c}
 	p.Phase("look for %s", c.Args[0])
-	// argv of the stub: the path, then the command's own argv.
-	f.argv = p.vector("argument", 1, c.Args)
-	f.envp = p.vector("environment", 0, c.Env)
+	f.argv, f.envp, f.path = p.vector("argument", c.Args), p.vector("environment", c.Env), p.Reg()
 	found := p.Label()
 	for i, candidate := range candidates {
 		address := p.cstring("path", candidate)
@@ -62,7 +59,7 @@ func (p *Program) find(candidates []string, c Command) *Found {
 				try.Else(e, after)
 			}
 		}
-		p.storeWord(&f.argv[0], address)
+		p.Set(f.path, uint64(address))
 		p.Jump(found)
 		p.Bind(after)
 	}
@@ -76,39 +73,32 @@ func (p *Program) find(candidates []string, c Command) *Found {
 // Found is a command whose file has been looked for.
 type Found struct {
 	command    Command
-	argv, envp []uintptr
+	argv, envp uintptr
+	path       Reg
 }
 
 // Exec executes the command. All descriptors but the standard ones and those to be preserved are closed by it.
 //
-// It is not executed by the child itself, but by a program of a hundred bytes that the child executes first. So
-// /proc/self/exe is at no time, when the container's own files decide what runs, the file of the runtime: a script that
-// begins with "#!/proc/self/exe" finds that small program, in memory, sealed (CVE-2019-5736). See stub_amd64.go.
+// Who executes it is the stub, see machine.go. So /proc/self/exe is at no time, when the container's own files decide what
+// runs, the file of the runtime: a script that begins with "#!/proc/self/exe" finds that small program, in memory, sealed
+// (CVE-2019-5736).
 func (p *Program) Exec(f *Found) {
-	if len(f.argv) == 0 {
+	if f.argv == 0 {
 		return
 	}
-	p.preserve = f.command.Preserve
-	status := 3 + p.preserve
-	p.Phase("execute %s", f.command.Args[0])
-	p.Call("dup3", unix.SYS_DUP3, "", "the stub's socket, to tell that it failed", From("old", statusReg), Int("new", status), Int("flags", 0))
+	c := f.command
+	p.preserve = c.Preserve
+	p.Phase("execute %s", c.Args[0])
 	if !p.closed {
-		p.CloseOnExec(status + 1)
+		p.CloseOnExec(3 + p.preserve)
 	}
-	execveat := p.Call("execveat", unix.SYS_EXECVEAT, "stub", "so that /proc/self/exe is never the runtime's file",
-		Arg{name: "fd", show: "stub"}, hidden(p.Str("path", "")),
-		arg("argv", address(&f.argv[0]), fmt.Sprintf("%q", append([]string{"PATH"}, f.command.Args...))),
-		arg("envp", address(&f.envp[0]), fmt.Sprintf("%d variables", len(f.command.Env))),
-		Flags("flags", unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"))
-	p.note("fcntl", "", "the stub: if execve succeeds, it closes the socket", Int("fd", status), Flags("cmd", unix.F_SETFD, "F_SETFD"),
-		Flags("flags", unix.FD_CLOEXEC, "FD_CLOEXEC"))
-	execveat.stub = &stub{fd: status, flags: f.command.FilterFlags, filter: f.command.Filter}
-	if f.command.Filter != nil {
-		p.note("seccomp", "SECCOMP_SET_MODE_FILTER", "the stub: last of all, so that nothing of ours has to pass the filter",
-			Int("flags", int(f.command.FilterFlags)), Flags("args", 0, fmt.Sprintf("%d instructions", len(f.command.Filter))))
+	if c.Filter != nil {
+		p.Call("seccomp", unix.SYS_SECCOMP, "SECCOMP_SET_MODE_FILTER", "last of all, so that nothing of ours has to pass the filter",
+			Flags("operation", unix.SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER"), Int("flags", int(c.FilterFlags)),
+			p.Filter("filter", c.Filter))
 	}
-	p.note("execve", f.command.Args[0], "the stub", Flags("argv", 0, fmt.Sprintf("%q", f.command.Args)))
-	execveat.stub.number = uint32(p.Len())
+	p.Call("execve", unix.SYS_EXECVE, c.Args[0], "", hidden(From("path", f.path)), arg("argv", f.argv, quoted(c.Args)),
+		arg("envp", f.envp, variables(len(c.Env))))
 }
 
 // CloseOnExec lets the descriptors from first on end with the next exec. Exec does the same, if it has not been done
@@ -117,9 +107,4 @@ func (p *Program) CloseOnExec(first int) {
 	p.Call("close_range", unix.SYS_CLOSE_RANGE, "", "nothing of the runtime's stays open in the container",
 		Int("first", first), Flags("last", 1<<32-1, "~0"), Flags("flags", unix.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC"))
 	p.closed = true
-}
-
-// note is a call that somebody else does in the child's place.
-func (p *Program) note(op, object, why string, args ...Arg) {
-	p.add(Call{kind: kindNote, op: op, object: object, why: why, into: -1}, args...)
 }

@@ -44,6 +44,17 @@ type (
 func (n octal) String() string       { return fmt.Sprintf("%#o", uint32(n)) }
 func (n hexadecimal) String() string { return hex(uint64(n)) }
 
+// What else is spelled out only when it is printed.
+type (
+	quoted       []string
+	variables    int
+	instructions int
+)
+
+func (q quoted) String() string       { return fmt.Sprintf("%q", []string(q)) }
+func (n variables) String() string    { return fmt.Sprintf("%d variables", int(n)) }
+func (n instructions) String() string { return fmt.Sprintf("%d instructions", int(n)) }
+
 // The namespaces, as clone(2) orders them.
 var namespaceFlags = []flagName{
 	{unix.CLONE_NEWUSER, "CLONE_NEWUSER"},

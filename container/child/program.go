@@ -17,14 +17,14 @@ type Program struct {
 	phases []phase
 	calls  []*Call
 	labels []int  // the index of the call that a label stands before, -1 while unbound
-	keep   []any  // what addresses in arguments point at
-	text   []byte // the strings that were made last
+	data   []byte // what addresses in arguments point at
 	files  []int  // the parent's descriptors that it uses
 	regs   int
 	syncs  []string
 	errs   []error
 	closed bool // CloseOnExec was called
 
+	scratch  int // bytes of memory for calls to fill
 	preserve int // how many of the parent's descriptors from 3 on the command inherits
 
 	// A program has some six hundred calls, which live and end together: to allocate them by the dozen takes half of the
@@ -41,7 +41,13 @@ type phase struct {
 
 // New makes an empty program.
 func New() *Program {
-	return &Program{regs: firstReg, calls: make([]*Call, 0, 768), keep: make([]any, 0, 128)}
+	p := &Program{regs: firstReg, calls: make([]*Call, 0, 768), data: make([]byte, 0, 16<<10)}
+	p.Phase("leave the runtime behind")
+	p.add(Call{
+		kind: kindNote, op: "execveat", object: "tandem-stub", into: -1,
+		why: "a program of its own does the rest: nothing of the runtime's, its memory or its file, is in the container",
+	})
+	return p
 }
 
 // Reg is a register. It holds what a call returned.
@@ -90,6 +96,16 @@ type late struct {
 	file *os.File
 }
 
+// word is one in the child's memory.
+type word struct {
+	at    uint64
+	size  int // 4 or 8
+	mask  uint64
+	want  uint64 // or what is stored, or the register that is
+	errno unix.Errno
+	to    Label
+}
+
 // Late is a descriptor of a file that open opens when the program is started, and that is closed in the parent when the
 // child is there: so that making a program, and printing it, opens nothing. The argument may be used in several calls.
 func (p *Program) Late(name, show string, open func() (*os.File, error)) Arg {
@@ -118,11 +134,9 @@ const (
 	kindMove
 	kindFork
 	kindExpect
-	kindStore
 	kindStoreReg // a register's value into memory
 	kindLoad     // and back
-	kindCloseOthers
-	kindNote // done by the stub
+	kindNote     // done before the program begins
 )
 
 // Call is one system call of a program, or something the child does between two.
@@ -134,12 +148,10 @@ type Call struct {
 	args     []operand
 	shown    []Arg // the same as they are printed, but of a program that nobody prints
 	handlers []handler
-	into     Reg     // -1: the result is dropped
-	target   Label   // of a jump
-	expect   *expect // of an expectation
-	store    *store  // of a store
-	stub     *stub   // what execveat executes
-	sync     int32   // of a sync, its index
+	into     Reg   // -1: the result is dropped
+	target   Label // of a jump
+	word     *word // in memory, of what compares or moves one
+	sync     int32 // of a sync, its index
 	kind     kind
 	quiet    bool // not part of the printed plan
 }
@@ -265,7 +277,7 @@ func (p *Program) check() error {
 			p.fail("label %d has no place", l)
 		}
 	}
-	if n := len(p.calls); n == 0 || p.calls[n-1].op != "exit_group" && p.calls[n-1].kind != kindNote {
+	if n := len(p.calls); n == 0 || p.calls[n-1].op != "exit_group" && p.calls[n-1].op != "execve" {
 		p.fail("the program does not end")
 	}
 	return p.Err()
@@ -355,7 +367,7 @@ func (p *Program) skipped() []bool {
 		case kindJump:
 			past(i, c.target)
 		case kindExpect:
-			past(i, c.expect.to)
+			past(i, c.word.to)
 		}
 		for _, h := range c.handlers {
 			past(i, h.to)

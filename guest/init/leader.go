@@ -45,7 +45,7 @@ type starter interface {
 
 // startLeader starts the program below a leader of a session that the terminal controls. The caller closes the leader.
 func startLeader(processes starter, tty *os.File, file string, argv, env []string, dir string) (*leader, error) {
-	image, err := tinyelf.Create("console", leaderCode())
+	image, err := tinyelf.Create("console", leaderCode(), tinyelf.Memory{})
 	if err != nil {
 		return nil, err
 	}

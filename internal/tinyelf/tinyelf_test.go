@@ -15,14 +15,14 @@ import (
 var exit7 = []byte{0xbf, 7, 0, 0, 0, 0xb8, 231, 0, 0, 0, 0x0f, 0x05}
 
 func TestImage(t *testing.T) {
-	f, err := elf.NewFile(bytes.NewReader(Image(exit7)))
+	f, err := elf.NewFile(bytes.NewReader(Image(exit7, Memory{})))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Type != elf.ET_EXEC || f.Machine != elf.EM_X86_64 || f.Entry != Entry || len(f.Progs) != 2 {
+	if f.Type != elf.ET_EXEC || f.Machine != elf.EM_X86_64 || f.Entry != Entry || len(f.Progs) != 3 {
 		t.Errorf("header %+v with %d segments", f.FileHeader, len(f.Progs))
 	}
-	code, stack := f.Progs[0], f.Progs[1]
+	code, stack := f.Progs[0], f.Progs[2]
 	if code.Type != elf.PT_LOAD || code.Flags != elf.PF_R|elf.PF_X || code.Filesz != headers+uint64(len(exit7)) {
 		t.Errorf("code %+v", code.ProgHeader)
 	}
@@ -32,7 +32,7 @@ func TestImage(t *testing.T) {
 }
 
 func TestCreate(t *testing.T) {
-	fd, err := Create("seven", exit7)
+	fd, err := Create("seven", exit7, Memory{})
 	if err != nil {
 		t.Fatal(err)
 	}

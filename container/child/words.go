@@ -2,7 +2,6 @@ package child
 
 import (
 	"fmt"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,7 +9,7 @@ import (
 // Word is a word in memory that a call fills in the child, and that later calls can go by.
 type Word struct {
 	name string
-	at   unsafe.Pointer
+	at   uint64
 	size int // 4 or 8
 }
 
@@ -19,36 +18,35 @@ type Stat struct{ Mode, UID, GID, Device, Inode Word }
 
 // Fstat looks at the file that is open in fd.
 func (p *Program) Fstat(fd Reg, object, why string) Stat {
-	buf := new(unix.Stat_t)
-	p.Call("fstat", unix.SYS_FSTAT, object, why, From("fd", fd), pointer(p, "buf", buf, "struct stat"))
+	buf := p.room(statSize)
+	p.Call("fstat", unix.SYS_FSTAT, object, why, From("fd", fd), filled("buf", buf, "struct stat"))
 	return Stat{
-		Mode:   Word{"st_mode", unsafe.Pointer(&buf.Mode), 4},
-		UID:    Word{"st_uid", unsafe.Pointer(&buf.Uid), 4},
-		GID:    Word{"st_gid", unsafe.Pointer(&buf.Gid), 4},
-		Device: Word{"st_rdev", unsafe.Pointer(&buf.Rdev), 8},
-		Inode:  Word{"st_ino", unsafe.Pointer(&buf.Ino), 8},
+		Mode:   Word{"st_mode", buf + statMode, 4},
+		UID:    Word{"st_uid", buf + statUID, 4},
+		GID:    Word{"st_gid", buf + statGID, 4},
+		Device: Word{"st_rdev", buf + statRdev, 8},
+		Inode:  Word{"st_ino", buf + statInode, 8},
 	}
 }
 
 // Fstatfs looks at the file system of the file that is open in fd. The word is its magic number, see statfs(2).
 func (p *Program) Fstatfs(fd Reg, object, why string) Word {
-	buf := new(unix.Statfs_t)
-	p.Call("fstatfs", unix.SYS_FSTATFS, object, why, From("fd", fd), pointer(p, "buf", buf, "struct statfs"))
-	return Word{"f_type", unsafe.Pointer(&buf.Type), 8}
+	buf := p.room(statfsSize)
+	p.Call("fstatfs", unix.SYS_FSTATFS, object, why, From("fd", fd), filled("buf", buf, "struct statfs"))
+	return Word{"f_type", buf + statfsType, 8}
 }
 
 // Result is what the call has returned that was kept in r.
 func (p *Program) Result(name string, r Reg) Word {
-	at := new(uint64)
-	p.keep = append(p.keep, at)
+	at := p.room(8)
 	p.storeReg(at, r)
-	return Word{name, unsafe.Pointer(at), 8}
+	return Word{name, at, 8}
 }
 
 // storeReg writes what a register holds into memory.
-func (p *Program) storeReg(at *uint64, r Reg) {
+func (p *Program) storeReg(at uint64, r Reg) {
 	p.add(Call{
-		kind: kindStoreReg, op: "store", into: -1, quiet: true, store: &store{at: unsafe.Pointer(at), value: uintptr(r)},
+		kind: kindStoreReg, op: "store", into: -1, quiet: true, word: &word{at: at, want: uint64(r)},
 	})
 }
 
@@ -62,7 +60,7 @@ func (p *Program) Load(w Word, mask uint64) Reg {
 // LoadInto is Load into a register that there is.
 func (p *Program) LoadInto(r Reg, w Word, mask uint64) {
 	p.add(Call{
-		kind: kindLoad, op: "load", into: r, quiet: true, expect: &expect{at: w.at, size: w.size, mask: mask},
+		kind: kindLoad, op: "load", into: r, quiet: true, word: &word{at: w.at, size: w.size, mask: mask},
 	})
 }
 
@@ -80,26 +78,24 @@ func (p *Program) Expect(w Word, mask, want uint64, errno unix.Errno, why string
 func (p *Program) Unless(w Word, mask, want uint64, to Label) {
 	p.add(Call{
 		kind: kindExpect, op: "if", object: fmt.Sprintf("%s&%#x == %#x", w.name, mask, want), into: -1, quiet: true,
-		expect: &expect{at: w.at, size: w.size, mask: mask, want: want, to: to},
+		word: &word{at: w.at, size: w.size, mask: mask, want: want, to: to},
 	})
 }
 
 // Fail ends the child with an error of the program's own: the object says what is wrong.
 func (p *Program) Fail(object string, errno unix.Errno, why string) {
-	never := new(uint64)
-	p.keep = append(p.keep, never)
 	p.add(Call{
 		kind: kindExpect, op: "fail", object: object, why: why, into: -1,
-		expect: &expect{at: unsafe.Pointer(never), size: 8, want: 1, errno: errno, to: next},
+		word: &word{at: p.room(8), size: 8, want: 1, errno: errno, to: next},
 	}, Flags("with", uint64(errno), unix.ErrnoName(errno)))
 }
 
 // MountSetattrFrom is MountSetattr with a user namespace whose descriptor a register holds, for MOUNT_ATTR_IDMAP.
 func (p *Program) MountSetattrFrom(dir Arg, path string, flags uint64, attr unix.MountAttr, userns Reg, why string) *Call {
-	a := &attr
-	p.storeReg(&a.Userns_fd, userns)
+	at := p.place(bytesOf(&attr))
+	p.storeReg(at+attrUserNS, userns)
 	return p.Call("mount_setattr", unix.SYS_MOUNT_SETATTR, path, why, named("dir", dir), hidden(p.Str("path", path)),
 		Flags("flags", flags, flagText(flags, atFlags)),
-		pointer(p, "attr", a, fmt.Sprintf("{set=%s userns=%s}", flagText(attr.Attr_set, mountAttributes), userns)),
+		filled("attr", at, fmt.Sprintf("{set=%s userns=%s}", flagText(attr.Attr_set, mountAttributes), userns)),
 		hidden(Int("size", unix.MOUNT_ATTR_SIZE_VER0)))
 }

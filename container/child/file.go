@@ -86,16 +86,15 @@ func (p *Program) FsconfigReconfigure(fs Reg, why string) *Call {
 // Getdents reads entries of the folder that is open in fd into a buffer of its own. The register holds their size.
 func (p *Program) Getdents(fd Reg, object, why string) (*Call, Reg) {
 	r := p.Reg()
-	buf := make([]byte, 4096)
-	return p.Call("getdents64", unix.SYS_GETDENTS64, object, why, From("fd", fd), p.Bytes("buf", buf, "entries"),
-		hidden(Int("size", len(buf)))).Into(r), r
+	const most = 4096
+	return p.Call("getdents64", unix.SYS_GETDENTS64, object, why, From("fd", fd), filled("buf", p.room(most), "entries"),
+		hidden(Int("size", most))).Into(r), r
 }
 
 // UnlockPty lets the other end of a new terminal be opened: TIOCSPTLCK, see ioctl_tty(2).
 func (p *Program) UnlockPty(master Reg, why string) *Call {
-	unlocked := new(int32)
 	return p.Call("ioctl", unix.SYS_IOCTL, "TIOCSPTLCK", why, From("fd", master), hidden(Int("request", unix.TIOCSPTLCK)),
-		pointer(p, "lock", unlocked, 0))
+		filled("lock", p.room(4), 0))
 }
 
 // PtyPeer opens a terminal's other end by its descriptor, and by no path: TIOCGPTPEER.
@@ -108,7 +107,6 @@ func (p *Program) PtyPeer(master Reg, why string) (*Call, Reg) {
 
 // Winsize sets a terminal's size.
 func (p *Program) Winsize(fd Reg, rows, columns uint16, why string) *Call {
-	size := &unix.Winsize{Row: rows, Col: columns}
 	return p.Call("ioctl", unix.SYS_IOCTL, "TIOCSWINSZ", why, From("fd", fd), hidden(Int("request", unix.TIOCSWINSZ)),
-		pointer(p, "size", size, fmt.Sprintf("%dx%d", columns, rows)))
+		structure(p, "size", &unix.Winsize{Row: rows, Col: columns}, fmt.Sprintf("%dx%d", columns, rows)))
 }

@@ -3,7 +3,6 @@ package child
 import (
 	"fmt"
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +33,7 @@ func (p *Program) Openat2(dir Arg, path string, how unix.OpenHow, why string) (*
 func (p *Program) openat2(r Reg, dir Arg, path string, how unix.OpenHow, why string) *Call {
 	how.Flags |= unix.O_CLOEXEC
 	return p.Call("openat2", unix.SYS_OPENAT2, path, why,
-		named("dir", dir), hidden(p.Str("path", path)), pointer(p, "how", &how, shownHow{&how}),
+		named("dir", dir), hidden(p.Str("path", path)), structure(p, "how", &how, shownHow{&how}),
 		hidden(Int("size", unix.SizeofOpenHow))).Into(r)
 }
 
@@ -145,7 +144,7 @@ func (p *Program) MountSetattr(dir Arg, path string, flags uint64, attr unix.Mou
 		p.files = append(p.files, int(attr.Userns_fd))
 	}
 	return p.Call("mount_setattr", unix.SYS_MOUNT_SETATTR, path, why, named("dir", dir), hidden(p.Str("path", path)),
-		bitsArg("flags", flags, &atFlags), pointer(p, "attr", &attr, "{"+show[min(1, len(show)):]+"}"),
+		bitsArg("flags", flags, &atFlags), structure(p, "attr", &attr, "{"+show[min(1, len(show)):]+"}"),
 		hidden(Int("size", 32)))
 }
 
@@ -184,43 +183,44 @@ func (p *Program) WriteTo(fd Reg, object, text, why string) *Call {
 }
 
 // Expect fails with errno, or goes on at the label, unless the word of size bytes at offset in memory, masked, is want.
-func (p *Program) expectWord(object string, at unsafe.Pointer, size int, mask, want uint64, errno unix.Errno, to Label, why string) {
+func (p *Program) expectWord(object string, at uint64, size int, mask, want uint64, errno unix.Errno, to Label, why string) {
 	if size != 4 && size != 8 {
 		p.fail("expect a word of %d bytes", size)
 	}
 	p.add(Call{
 		kind: kindExpect, op: "expect", object: object, why: why, into: -1,
-		expect: &expect{at: at, size: size, mask: mask, want: want, errno: errno, to: to},
+		word: &word{at: at, size: size, mask: mask, want: want, errno: errno, to: to},
 	}, number("mask", mask), number("want", want), Flags("else", uint64(errno), unix.ErrnoName(errno)))
 }
 
 // ExpectFS fails with errno unless the file that is open in fd lies on a file system of that magic number (statfs(2)).
 func (p *Program) ExpectFS(fd Reg, object string, magic int64, errno unix.Errno, why string) {
-	buf := new(unix.Statfs_t)
-	p.Call("fstatfs", unix.SYS_FSTATFS, object, why, From("fd", fd), pointer(p, "buf", buf, "f_type"))
-	p.expectWord("f_type", unsafe.Pointer(&buf.Type), 8, ^uint64(0), uint64(magic), errno, next, "")
+	buf := p.room(statfsSize)
+	p.Call("fstatfs", unix.SYS_FSTATFS, object, why, From("fd", fd), filled("buf", buf, "f_type"))
+	p.expectWord("f_type", buf+statfsType, 8, ^uint64(0), uint64(magic), errno, next, "")
 }
 
 // ExpectDevice fails with errno unless the file that is open in fd is a character device of that number.
 func (p *Program) ExpectDevice(fd Reg, object string, dev uint64, errno unix.Errno, why string) {
-	buf := new(unix.Stat_t)
-	p.Call("fstat", unix.SYS_FSTAT, object, why, From("fd", fd), pointer(p, "buf", buf, "st_mode, st_rdev"))
-	p.expectWord("st_mode", unsafe.Pointer(&buf.Mode), 4, unix.S_IFMT, unix.S_IFCHR, errno, next, "")
-	p.expectWord("st_rdev", unsafe.Pointer(&buf.Rdev), 8, ^uint64(0), dev, errno, next, "")
+	buf := p.room(statSize)
+	p.Call("fstat", unix.SYS_FSTAT, object, why, From("fd", fd), filled("buf", buf, "st_mode, st_rdev"))
+	p.expectWord("st_mode", buf+statMode, 4, unix.S_IFMT, unix.S_IFCHR, errno, next, "")
+	p.expectWord("st_rdev", buf+statRdev, 8, ^uint64(0), dev, errno, next, "")
 }
 
 // IfFolder goes on at the label if what is open in fd is no folder.
 func (p *Program) IfFolder(fd Reg, object string, otherwise Label) {
-	buf := new(unix.Stat_t)
-	p.Call("fstat", unix.SYS_FSTAT, object, "", From("fd", fd), pointer(p, "buf", buf, "st_mode"))
-	p.expectWord("st_mode", unsafe.Pointer(&buf.Mode), 4, unix.S_IFMT, unix.S_IFDIR, unix.ENOTDIR, otherwise, "a folder, or something else?")
+	buf := p.room(statSize)
+	p.Call("fstat", unix.SYS_FSTAT, object, "", From("fd", fd), filled("buf", buf, "st_mode"))
+	p.expectWord("st_mode", buf+statMode, 4, unix.S_IFMT, unix.S_IFDIR, unix.ENOTDIR, otherwise, "a folder, or something else?")
 }
 
 // ExpectInRoot fails with ENOENT unless the working folder can be reached from the root: getcwd(2) begins with "/".
 func (p *Program) ExpectInRoot(why string) {
-	buf := make([]byte, os.Getpagesize())
-	p.Call("getcwd", unix.SYS_GETCWD, "", why, p.Bytes("buf", buf, "first byte"), hidden(Int("size", len(buf))))
-	p.expectWord("cwd[0]", unsafe.Pointer(&buf[0]), 4, 0xff, '/', unix.ENOENT, next, "")
+	size := os.Getpagesize()
+	buf := p.room(size)
+	p.Call("getcwd", unix.SYS_GETCWD, "", why, filled("buf", buf, "first byte"), hidden(Int("size", size)))
+	p.expectWord("cwd[0]", buf, 4, 0xff, '/', unix.ENOENT, next, "")
 }
 
 // Exit ends the child.

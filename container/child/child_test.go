@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -146,10 +145,10 @@ func TestStepError(t *testing.T) {
 	p.Exit(0)
 	status, err := run(t, p, Options{})
 	var step *StepError
-	if !errors.As(err, &step) || !errors.Is(err, unix.ENOENT) || step.Number != 2 || step.Total != 3 {
-		t.Fatalf("error %#v, want ENOENT in step 2 of 3", err)
+	if !errors.As(err, &step) || !errors.Is(err, unix.ENOENT) || step.Number != 3 || step.Total != 4 {
+		t.Fatalf("error %#v, want ENOENT in step 3 of 4", err)
 	}
-	want := "go where nobody was: openat2 no/such/file: no such file or directory (step 2 of 3)"
+	want := "go where nobody was: openat2 no/such/file: no such file or directory (step 3 of 4)"
 	if err.Error() != want || status.ExitStatus() != exitFailed {
 		t.Errorf("error %q, status %d, want %q, %d", err, status.ExitStatus(), want, exitFailed)
 	}
@@ -242,9 +241,9 @@ func TestElseAndExpect(t *testing.T) {
 		missing, other := p.Label(), p.Label()
 		open, fd := p.Openat2(AtCwd, test.path, unix.OpenHow{Flags: unix.O_PATH}, "")
 		open.Else(unix.ENOENT, missing)
-		buf := new(unix.Statfs_t)
-		p.Call("fstatfs", unix.SYS_FSTATFS, "", "", From("fd", fd), pointer(p, "buf", buf, ""))
-		p.expectWord("f_type", unsafe.Pointer(&buf.Type), 8, ^uint64(0), unix.PROC_SUPER_MAGIC, unix.EINVAL, other, "")
+		buf := p.room(statfsSize)
+		p.Call("fstatfs", unix.SYS_FSTATFS, "", "", From("fd", fd), filled("buf", buf, ""))
+		p.expectWord("f_type", buf+statfsType, 8, ^uint64(0), unix.PROC_SUPER_MAGIC, unix.EINVAL, other, "")
 		p.Exit(1)
 		p.Bind(other)
 		p.Exit(2)
@@ -347,12 +346,12 @@ func TestSelfExe(t *testing.T) {
 	if err != nil || !status.Exited() || status.ExitStatus() != exitFailed {
 		t.Errorf("status %#x, %v, want %d of the stub", status, err, exitFailed)
 	}
-	f, err := stub{fd: 3}.file(3)
+	fd, err := stub(3, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	if _, err := f.WriteAt([]byte{0}, 0); !errors.Is(err, unix.EPERM) {
+	defer unix.Close(fd)
+	if _, err := unix.Pwrite(fd, []byte{0}, 0); !errors.Is(err, unix.EPERM) {
 		t.Errorf("write to the stub: %v, want %v", err, unix.EPERM)
 	}
 }
@@ -404,4 +403,86 @@ func TestManyStarts(t *testing.T) {
 	all.Wait()
 	cancel()
 	background.Wait()
+}
+
+// The child is a program of its own: none of the runtime's memory or files is in it, not while it waits either.
+func TestLeavesTheRuntimeBehind(t *testing.T) {
+	p := New()
+	p.Sync("here", "")
+	p.Exit(0)
+	process := start(t, p, Options{})
+	if _, err := process.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", process.PID))
+	if err != nil || !strings.Contains(exe, "tandem-stub") {
+		t.Errorf("it executes %q, %v", exe, err)
+	}
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", process.PID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(maps), self) || strings.Count(string(maps), "\n") > 10 {
+		t.Errorf("its memory:\n%s", maps)
+	}
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", process.PID))
+	if err != nil || len(fds) != 4 {
+		t.Errorf("%d descriptors %v, %v, want the standard files and the socket", len(fds), fds, err)
+	}
+	process.Go()
+}
+
+// Signals that the thread lets through get through to the command too, and those that it has blocked do not.
+func TestSignalMask(t *testing.T) {
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	var blocked, before unix.Sigset_t
+	blocked.Val[0] = 1 << (unix.SIGUSR2 - 1)
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &blocked, &before); err != nil {
+		t.Fatal(err)
+	}
+	p := New()
+	p.Exec(p.FindCommand(Command{Args: []string{"grep", "-q", fmt.Sprintf("SigBlk:.*%016x", blocked.Val[0]), "/proc/self/status"}, Path: []string{"/bin"}}))
+	if status, err := run(t, p, Options{}); status != 0 {
+		t.Errorf("status %#x, %v: another mask than %#x", status, err, blocked.Val[0])
+	}
+	var after unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, &after); err != nil || after.Val[0] != blocked.Val[0] {
+		t.Errorf("mask %#x, %v in the parent afterwards, want %#x", after.Val[0], err, blocked.Val[0])
+	}
+}
+
+// Whoever is born into a new user namespace has all rights in it, though it is not root there yet.
+func TestRightsInUserNamespace(t *testing.T) {
+	p := New()
+	p.Call("sethostname", unix.SYS_SETHOSTNAME, "", "", p.Bytes("name", []byte("x"), ""), Int("size", 1))
+	p.Exit(9)
+	if status, err := run(t, p, Options{Namespaces: unix.CLONE_NEWUSER | unix.CLONE_NEWUTS}); status.ExitStatus() != 9 {
+		t.Errorf("status %#x, %v, want 9", status, err)
+	}
+}
+
+// Descriptors that are passed on keep their numbers, and no file of the program's has one of them.
+func TestPreservedNumbers(t *testing.T) {
+	p := New()
+	null := p.Beforehand("open", "/dev/null", "", func() (*os.File, error) { return os.Open("/dev/null") })
+	p.ExpectDevice(null, "", unix.Mkdev(1, 3), unix.ENODEV, "")
+	p.Exec(p.FindCommand(Command{
+		Args: []string{"sh", "-c", "ls -l /proc/$$/fd | grep -E 'memfd|socket' >&2 && exit 1; exit 0"},
+		Path: []string{"/bin"}, Preserve: 100,
+	}))
+	if status, err := run(t, p, Options{}); status != 0 {
+		t.Errorf("status %#x, %v: a file of the program's is open in the command", status, err)
+	}
+}
+
+func TestTooLong(t *testing.T) {
+	p := New()
+	p.Exec(p.FindCommand(Command{Args: []string{"sh", "-c", "exit", strings.Repeat("x", programLimit)}, Path: []string{"/bin"}}))
+	if _, err := p.Start(Options{}); !errors.Is(err, unix.E2BIG) {
+		t.Errorf("Start = %v, want %v", err, unix.E2BIG)
+	}
 }

@@ -72,11 +72,11 @@ func TestBeforehand(t *testing.T) {
 	if opened != 0 {
 		t.Error("opened before the program was started")
 	}
-	if got := p.Phases()[0].Steps[0].String(); got != "open /dev/null  ->="+fd.String() {
+	if got := p.Phases()[0].Steps[1].String(); got != "open /dev/null  ->="+fd.String() {
 		t.Errorf("printed %q", got)
 	}
 	_, err := run(t, p, Options{})
-	if err == nil || err == io.EOF || err.Error() != "fail the end: invalid cross-device link (step 5 of 6)" {
+	if err == nil || err == io.EOF || err.Error() != "leave the runtime behind: fail the end: invalid cross-device link (step 6 of 7)" {
 		t.Errorf("error %v", err)
 	}
 }
