@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/cmd/tandem/internal/box"
+	"tandem/cmd/tandem/internal/format"
 )
 
 func newEventsCommand() *cobra.Command {
@@ -20,6 +21,7 @@ func newEventsCommand() *cobra.Command {
 		since, until string
 		filters      []string
 		asJSON       bool
+		as           documentsFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "events [flags]",
@@ -30,9 +32,17 @@ func newEventsCommand() *cobra.Command {
 			"before now, such as 10m.\n" +
 			"Filters are container=NAME, event=ACTION, image=NAME, label=NAME[=VALUE] and type=container: each kind that is\n" +
 			"named must be met, by one of its values.",
-		Example: "  tandem events --filter event=die --filter event=oom\n  tandem events --since 1h --until 0s --json | jq -r .action",
-		Args:    cobra.NoArgs,
+		Example: "  tandem events --filter event=die --filter event=oom\n  tandem events --format '{{.Action}} {{.Actor.Attributes.name}}'\n" +
+			"  tandem events --since 1h --until 0s --json | jq -r .action",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if as.text == "json" {
+				as.text = "{{json .}}" // there is no end to a list of them
+			}
+			documents, err := as.parse()
+			if err != nil {
+				return err
+			}
 			o, err := eventTimes(since, until, time.Now())
 			if err != nil {
 				return err
@@ -48,7 +58,10 @@ func newEventsCommand() *cobra.Command {
 				if ok, err := e.Matches(filters); !ok {
 					return err
 				}
-				if asJSON {
+				switch {
+				case documents != nil:
+					return as.print(cmd.OutOrStdout(), documents, []format.Document{{Docker: dockerEventOf(e), Own: e}})
+				case asJSON:
 					return printJSONLine(cmd.OutOrStdout(), e)
 				}
 				return printEvent(cmd.OutOrStdout(), e)
@@ -62,7 +75,9 @@ func newEventsCommand() *cobra.Command {
 	cmd.Flags().StringVar(&since, "since", "", "also what was since `TIME`")
 	cmd.Flags().StringVar(&until, "until", "", "end at `TIME`")
 	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "print what passes `NAME=VALUE` alone")
+	as.register(cmd.Flags(), "")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, an object a line")
+	cmd.MarkFlagsMutuallyExclusive("format", "json")
 	return cmd
 }
 
@@ -78,6 +93,35 @@ func eventTimes(since, until string, now time.Time) (o box.EventOptions, err err
 		}
 	}
 	return o, nil
+}
+
+// dockerEvent is docker's message of an event.
+type dockerEvent struct {
+	Status   string      `json:"status"`
+	ID       string      `json:"id"`
+	From     string      `json:"from"`
+	Type     string      `json:"Type"`
+	Action   string      `json:"Action"`
+	Actor    dockerActor `json:"Actor"`
+	Scope    string      `json:"scope"`
+	Time     int64       `json:"time"`
+	TimeNano int64       `json:"timeNano"`
+}
+
+type dockerActor struct {
+	ID         string
+	Attributes map[string]string // labels too
+}
+
+func dockerEventOf(e box.Event) dockerEvent {
+	about := map[string]string{}
+	maps.Copy(about, e.Labels)
+	maps.Copy(about, e.Attributes)
+	about["name"] = e.Name
+	if e.Image != "" {
+		about["image"] = e.Image
+	}
+	return dockerEvent{e.Action, e.ID, e.Image, e.Type, e.Action, dockerActor{e.ID, about}, "local", e.Time.Unix(), e.Time.UnixNano()}
 }
 
 // printEvent writes a line as docker does: the time, what it is of, what happened, and in parentheses the rest.

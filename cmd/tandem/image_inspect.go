@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"tandem/cmd/tandem/internal/format"
 	"tandem/container/image"
 )
 
@@ -23,12 +24,17 @@ type imageInspection struct {
 
 func newImageInspectCommand() *cobra.Command {
 	var asJSON bool
+	var as documentsFlag
 	cmd := &cobra.Command{
 		Use:     "inspect IMAGE...",
 		Short:   "Show what an image is and what it runs",
-		Example: "  tandem image inspect alpine\n  tandem image inspect --json alpine | jq '.[0].config.config.Cmd'",
+		Example: "  tandem image inspect -f '{{.Os}}/{{.Architecture}} {{json .Config.Cmd}}' alpine\n  tandem image inspect alpine\n  tandem image inspect --json alpine | jq '.[0].config.config.Cmd'",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			documents, err := as.parse()
+			if err != nil {
+				return err
+			}
 			s, err := image.Open("")
 			if err != nil {
 				return err
@@ -45,6 +51,13 @@ func newImageInspectCommand() *cobra.Command {
 				}
 				all = append(all, imageInspection{i, config})
 			}
+			if documents != nil {
+				var list []format.Document
+				for _, i := range all {
+					list = append(list, format.Document{Docker: i.docker(), Own: i})
+				}
+				return as.print(cmd.OutOrStdout(), documents, list)
+			}
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), all)
 			}
@@ -59,7 +72,9 @@ func newImageInspectCommand() *cobra.Command {
 			return nil
 		},
 	}
+	as.register(cmd.Flags(), "f")
 	addJSONFlag(cmd, &asJSON)
+	cmd.MarkFlagsMutuallyExclusive("format", "json")
 	return cmd
 }
 

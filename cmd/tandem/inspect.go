@@ -1,37 +1,66 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
+
+	"tandem/cmd/tandem/internal/format"
 )
 
 func newInspectCommand() *cobra.Command {
 	var asJSON bool
+	var as documentsFlag
 	cmd := &cobra.Command{
 		Use:   "inspect CONTAINER...",
 		Short: "Print all that is known of containers, as JSON",
 		Long: "Prints a list of all that is known of containers: what was asked for, what it is doing, how it ended, its\n" +
-			"network, and while it runs also the engine's configuration, which is that of the OCI runtime specification.",
-		Example: "  tandem inspect web\n  tandem inspect web | jq '.[0].exit.oomKilled'",
-		Args:    atLeastOne("container"),
+			"network, and while it runs also the engine's configuration, which is that of the OCI runtime specification.\n" +
+			"A template's names are docker's, such as .State.Status, .Config.Image or .NetworkSettings.IPAddress; other than\n" +
+			"docker's, .Name has no slash before it. The names of the list that is printed without one will do too.",
+		Example: "  tandem inspect web\n  tandem inspect web | jq '.[0].exit.oomKilled'\n" +
+			"  tandem inspect -f '{{.State.Status}} {{.State.ExitCode}}' web\n" +
+			"  tandem inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' web\n" +
+			"  tandem inspect -f '{{json .HostConfig}}' web",
+		Args: atLeastOne("container"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			list := []boxFields{}
-			for _, word := range args {
-				r, err := oneBox(word)
-				if err != nil {
-					return err
-				}
-				f := listed{r, r.Status()}.fields()
-				if c, err := r.Container(); err == nil { // it has not ended
-					if f.Config, err = c.Config(); err != nil {
-						return err
-					}
-				}
-				list = append(list, f)
+			documents, err := as.parse()
+			if err != nil {
+				return err
 			}
-			return printJSON(cmd.OutOrStdout(), list)
+			list, docker := []boxFields{}, []format.Document{}
+			var errs []error
+			for _, word := range args {
+				l, f, err := inspectBox(word)
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				list, docker = append(list, f), append(docker, format.Document{Docker: l.docker(), Own: f})
+			}
+			if documents == nil {
+				return errors.Join(append(errs, printJSON(cmd.OutOrStdout(), list))...)
+			}
+			return errors.Join(append(errs, as.print(cmd.OutOrStdout(), documents, docker))...)
 		},
 	}
+	as.register(cmd.Flags(), "f")
 	addJSONFlag(cmd, &asJSON)
 	_ = cmd.Flags().MarkHidden("json") // it exists: there is no other form
 	return cmd
+}
+
+func inspectBox(word string) (l listed, f boxFields, err error) {
+	r, err := oneBox(word)
+	if err != nil {
+		return l, f, err
+	}
+	l = listed{r, r.Status()}
+	f = l.fields()
+	if c, err := r.Container(); err == nil { // it has not ended
+		if f.Config, err = c.Config(); err != nil {
+			return l, f, err
+		}
+	}
+	return l, f, nil
 }

@@ -19,14 +19,20 @@ import (
 func newPsCommand() *cobra.Command {
 	var f psFlags
 	var quiet, full, asJSON bool
+	as := formatFlag{heading: psHeading}
 	cmd := &cobra.Command{
 		Use:   "ps [flags]",
 		Short: "List containers",
 		Long: "Lists the containers that run, with --all also those that have ended.\n" +
 			"A container is dead when the process that kept it was killed: its exit status is lost (see tandem system gc).",
-		Example: "  tandem ps -a\n  tandem ps -f status=exited -f name=web\n  tandem ps -q | xargs -r tandem stop\n  tandem ps --json | jq -r '.[].name'",
-		Args:    cobra.NoArgs,
+		Example: "  tandem ps -a\n  tandem ps -f status=exited -f name=web\n  tandem ps -q | xargs -r tandem stop\n" +
+			"  tandem ps --format 'table {{.Names}}\\t{{.Status}}'\n  tandem ps --json | jq -r '.[].name'",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			format, err := as.parse()
+			if err != nil {
+				return err
+			}
 			home, err := box.Open()
 			if err != nil {
 				return err
@@ -43,6 +49,8 @@ func newPsCommand() *cobra.Command {
 				for _, l := range shown {
 					fmt.Fprintln(cmd.OutOrStdout(), l.id(full))
 				}
+			case !format.Own():
+				err = printRows(cmd.OutOrStdout(), format, shown, full)
 			default:
 				err = printBoxes(cmd.OutOrStdout(), shown, full)
 			}
@@ -58,7 +66,9 @@ func newPsCommand() *cobra.Command {
 	cmd.Flags().BoolVarP(&f.latest, "latest", "l", false, "the one that was made last")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print IDs alone")
 	cmd.Flags().BoolVar(&full, "no-trunc", false, "print IDs and commands in full")
+	as.register(cmd.Flags(), psFormatNames)
 	addJSONFlag(cmd, &asJSON)
+	cmd.MarkFlagsMutuallyExclusive("format", "json")
 	return cmd
 }
 
@@ -145,17 +155,25 @@ func printBoxes(w io.Writer, list []listed, full bool) error {
 	table := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
 	fmt.Fprintln(table, "CONTAINER ID\tIMAGE\tCOMMAND\tCREATED\tSTATUS\tPORTS\tNAMES")
 	for _, l := range list {
-		image := l.Options.Image
-		if image == "" {
-			image = l.Options.Rootfs
-		}
-		command := fmt.Sprintf("%q", strings.Join(l.Command, " "))
-		if short := []rune(command); !full && len(short) > commandWidth {
-			command = string(short[:commandWidth-2]) + `…"`
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.id(full), image, command, ago(l.Created)+" ago", l.words(), l.ports(), l.Name)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.id(full), l.imageWords(), l.commandWords(full), ago(l.Created)+" ago", l.words(), l.ports(), l.Name)
 	}
 	return table.Flush()
+}
+
+// imageWords are what its files are of.
+func (l listed) imageWords() string {
+	if l.Options.Image == "" {
+		return l.Options.Rootfs
+	}
+	return l.Options.Image
+}
+
+func (l listed) commandWords(full bool) string {
+	command := fmt.Sprintf("%q", strings.Join(l.Command, " "))
+	if short := []rune(command); !full && len(short) > commandWidth {
+		command = string(short[:commandWidth-2]) + `…"`
+	}
+	return command
 }
 
 func (l listed) words() string {

@@ -74,7 +74,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.Groups, "group-add", nil, "be in `GROUP` too")
 	flags.StringVarP(&o.Workdir, "workdir", "w", "", "start in `DIR` of the container")
 	flags.StringVar(&f.entrypoint, "entrypoint", "", "`PROGRAM` in the place of the image's entrypoint; empty for none")
-	flags.StringVar(&o.Hostname, "hostname", "", "the container's host `NAME` (default: the first 12 digits of its ID)")
+	flags.StringVarP(&o.Hostname, "hostname", "h", "", "the container's host `NAME` (default: the first 12 digits of its ID)")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "note on the container, `NAME=VALUE`")
 
 	flags.StringVar(&f.network, "network", "", "`MODE`: bridge, none, host, container:NAME or ns:PATH (default bridge, which switches IP forwarding on; none for who is not root)")
@@ -106,6 +106,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cidFile, "cidfile", "", "write the container's ID to `FILE`, which must not be there")
 	f.pull = newChoice(pullMissing, pullAlways, pullNever)
 	flags.Var(f.pull, "pull", "get the image from its registry")
+	flags.Bool("help", false, "print this") // without a letter: -h is the host name's, as with docker
 }
 
 // settle reads the flags' values. What is wrong is told with the flag.

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"tandem/cmd/tandem/internal/box"
+	"tandem/cmd/tandem/internal/format"
 )
 
 // statsEvery is the time over which a share of the processors is measured, and after which the table is shown anew.
@@ -20,6 +20,7 @@ const statsEvery = time.Second
 
 func newStatsCommand() *cobra.Command {
 	var all, once, full, asJSON bool
+	as := formatFlag{heading: statsHeading, usual: statsTable}
 	cmd := &cobra.Command{
 		Use:   "stats [flags] [CONTAINER...]",
 		Short: "Show what containers use of the machine",
@@ -29,12 +30,18 @@ func newStatsCommand() *cobra.Command {
 			"With --json each showing is a list, on one line; with --no-stream too, over several.",
 		Example: "  tandem stats\n  tandem stats --no-stream web\n  tandem stats --no-stream --json | jq '.[].memory.usage'",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			list, err := as.parse()
+			if err != nil {
+				return err
+			}
 			home, err := box.Open()
 			if err != nil {
 				return err
 			}
 			w := statsWatch{home: home, words: args, all: all, before: make(map[string]*box.Stats)}
-			show := statsShow(cmd.OutOrStdout(), once, full, asJSON)
+			show := statsShow(cmd.OutOrStdout(), once, asJSON, func(w io.Writer, stats []*box.Stats) error {
+				return printStats(w, list, stats, full)
+			})
 			err = w.run(cmd.Context(), once, show)
 			if !once && errors.Is(err, context.Canceled) {
 				return exitStatus(statusInterrupted)
@@ -45,7 +52,9 @@ func newStatsCommand() *cobra.Command {
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "those that have ended too")
 	cmd.Flags().BoolVar(&once, "no-stream", false, "show it once")
 	cmd.Flags().BoolVar(&full, "no-trunc", false, "print IDs in full")
+	as.register(cmd.Flags(), statsFormatNames)
 	addJSONFlag(cmd, &asJSON)
+	cmd.MarkFlagsMutuallyExclusive("format", "json")
 	return cmd
 }
 
@@ -124,20 +133,20 @@ func (w *statsWatch) records(first bool) ([]*box.Record, error) {
 }
 
 // statsShow is how they are printed. On a terminal each showing takes the place of the last.
-func statsShow(w io.Writer, once, full, asJSON bool) func([]*box.Stats) error {
+func statsShow(w io.Writer, once, asJSON bool, print func(io.Writer, []*box.Stats) error) func([]*box.Stats) error {
 	switch {
 	case asJSON && once:
 		return func(list []*box.Stats) error { return printJSON(w, list) }
 	case asJSON:
 		return func(list []*box.Stats) error { return json.NewEncoder(w).Encode(list) }
 	case once || !isTerminal(w):
-		return func(list []*box.Stats) error { return printStats(w, list, full) }
+		return func(list []*box.Stats) error { return print(w, list) }
 	}
 	const home, clearRight, clearBelow = "\x1b[H", "\x1b[K", "\x1b[J"
 	fmt.Fprint(w, "\x1b[2J")
 	return func(list []*box.Stats) error {
 		var text strings.Builder
-		if err := printStats(&text, list, full); err != nil {
+		if err := print(&text, list); err != nil {
 			return err
 		}
 		_, err := io.WriteString(w, home+strings.ReplaceAll(text.String(), "\n", clearRight+"\n")+clearBelow)
@@ -145,27 +154,45 @@ func statsShow(w io.Writer, once, full, asJSON bool) func([]*box.Stats) error {
 	}
 }
 
-func printStats(w io.Writer, list []*box.Stats, full bool) error {
-	table := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
-	fmt.Fprintln(table, "CONTAINER ID\tNAME\tCPU %\tMEM USAGE / LIMIT\tMEM %\tNET I/O\tBLOCK I/O\tPIDS")
+// statsHeading has the names that tandem stats --format takes.
+var statsHeading = format.Row{
+	"Container": "CONTAINER", "ID": "CONTAINER ID", "Name": "NAME", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMIT", "MemPerc": "MEM %",
+	"NetIO": "NET I/O", "BlockIO": "BLOCK I/O", "PIDs": "PIDS",
+}
+
+const (
+	statsFormatNames = ".ID .Name .CPUPerc .MemUsage .MemPerc .NetIO .BlockIO .PIDs"
+	statsTable       = `table {{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}`
+)
+
+func printStats(w io.Writer, f *format.List, list []*box.Stats, full bool) error {
+	rows := make([]format.Row, 0, len(list))
 	for _, s := range list {
-		id := s.ID
-		if !full {
-			id = box.ShortID(id)
-		}
-		cpu, memory, share, pids := "--", "-- / --", "--", "--"
-		if s.CPU != nil {
-			cpu = fmt.Sprintf("%.2f%%", *s.CPU)
-		}
-		if m := s.Memory; m != nil {
-			memory, share = binarySize(m.Usage)+" / "+binarySize(m.Limit), fmt.Sprintf("%.2f%%", m.Percent)
-		}
-		if s.Pids != nil {
-			pids = fmt.Sprint(*s.Pids)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", id, s.Name, cpu, memory, share, trafficWords(s.Net), trafficWords(s.Block), pids)
+		rows = append(rows, statsRow(s, full))
 	}
-	return table.Flush()
+	return f.Print(w, rows)
+}
+
+func statsRow(s *box.Stats, full bool) format.Row {
+	id := s.ID
+	if !full {
+		id = box.ShortID(id)
+	}
+	const unknown = "--"
+	row := format.Row{
+		"Container": id, "ID": id, "Name": s.Name, "CPUPerc": unknown, "MemUsage": unknown + " / " + unknown, "MemPerc": unknown,
+		"NetIO": trafficWords(s.Net), "BlockIO": trafficWords(s.Block), "PIDs": unknown,
+	}
+	if s.CPU != nil {
+		row["CPUPerc"] = fmt.Sprintf("%.2f%%", *s.CPU)
+	}
+	if m := s.Memory; m != nil {
+		row["MemUsage"], row["MemPerc"] = binarySize(m.Usage)+" / "+binarySize(m.Limit), fmt.Sprintf("%.2f%%", m.Percent)
+	}
+	if s.Pids != nil {
+		row["PIDs"] = fmt.Sprint(*s.Pids)
+	}
+	return row
 }
 
 func trafficWords(t *box.Traffic) string {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path"
 	"strings"
 
@@ -138,7 +139,10 @@ func (o *Options) checkPorts() error {
 	return wrong("--publish %v with --network %v: ports are published by a bridge", o.Ports[0], o.Network)
 }
 
-// Mode is the network that the options come to. The default is the bridge, for who may make one.
+// Mode is the network that the box has, or will have.
+func (r *Record) Mode() network.Mode { return r.Options.mode(os.Geteuid() == 0) }
+
+// mode is the network that the options come to. The default is the bridge, for who may make one.
 func (o *Options) mode(root bool) network.Mode {
 	switch {
 	case o.Network != nil:

@@ -244,3 +244,10 @@ func freeName(wanted string, list []*Record) (string, error) {
 
 // Folder is where the box's layer and log are.
 func (r *Record) Folder() string { return r.data("") }
+
+// HostFile is the path of what the box finds in /etc: hosts, hostname or resolv.conf. One that shares another's network has
+// none of its own.
+func (r *Record) HostFile(name string) string { return r.file(name) }
+
+// LogFile is the path of what Logs reads.
+func (r *Record) LogFile() string { return r.data(logFile) }
