@@ -55,6 +55,12 @@
 // frequency the supervisor measures, and its clock is set by the agent when it is up. The two machines then stay within
 // a millisecond of each other.
 //
+// # Security modules
+//
+// The kernel runs the modules that its distribution chose, AppArmor with Debian's. Another one can be had by a lab of
+// one's own, as the choice is made at boot: `TANDEM_LAB_DIR=DIR tandem lab up --append security=selinux`. It has no policy
+// until somebody loads one (/sys/fs/selinux/load).
+//
 // # What it is not
 //
 // The lab protects nobody: it has no network, but root in the lab can mount the writable export and change every file

@@ -43,6 +43,9 @@ type Options struct {
 	Memory uint64 `json:"memory,omitempty"`
 	// Accel is how QEMU executes the lab's instructions. Empty means Auto.
 	Accel Accel `json:"accel,omitempty"`
+	// Append is added to the kernel's command line, such as "security=selinux" for a security module other than the
+	// kernel's choice.
+	Append string `json:"append,omitempty"`
 	// Idle is how long the lab stays up with nobody using it. Zero means DefaultIdle, negative means for ever.
 	Idle time.Duration `json:"idle,omitempty"`
 	// Progress is told each step of a lab that starts, from one goroutine. Nil means that nobody is.

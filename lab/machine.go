@@ -30,6 +30,10 @@ const (
 	minMemory = 512 << 20
 	maxMemory = 4 << 30
 	maxCPUs   = 8
+
+	// maxAppend is what users may add to the kernel's command line. Of more than COMMAND_LINE_SIZE - 1 = 2047 bytes in all
+	// Linux takes the beginning, without a word.
+	maxAppend = 1500
 )
 
 // Folders in the lab.
@@ -90,7 +94,7 @@ func bootMachine(ctx context.Context, s *supervisor) (*machine, error) {
 
 // hardware fills in what the options leave open.
 func (o Options) hardware() (hardware, error) {
-	h := hardware{cpus: o.CPUs, memory: o.Memory, root: os.Getuid() == 0}
+	h := hardware{cpus: o.CPUs, memory: o.Memory, root: os.Getuid() == 0, words: o.Append}
 	var err error
 	if h.accel, err = o.Accel.choose(); err != nil {
 		return h, err
@@ -115,6 +119,9 @@ func (o Options) hardware() (hardware, error) {
 		return h, fmt.Errorf("%d MiB of memory, a lab needs %d", h.memory>>20, minMemory>>20)
 	}
 	h.memory &^= 1<<20 - 1
+	if len(o.Append) > maxAppend {
+		return h, fmt.Errorf("%d bytes to add to the kernel's command line, possible are %d", len(o.Append), maxAppend)
+	}
 	return h, nil
 }
 

@@ -255,7 +255,7 @@ func TestHardware(t *testing.T) {
 	if h, err = (Options{CPUs: 3, Memory: 1<<30 + 5, Accel: TCG}).hardware(); err != nil || h.cpus != 3 || h.memory != 1<<30 {
 		t.Errorf("hardware = %+v, %v", h, err)
 	}
-	for _, o := range []Options{{CPUs: -1}, {CPUs: 256}, {Memory: 1 << 20}, {Accel: "xen"}} {
+	for _, o := range []Options{{CPUs: -1}, {CPUs: 256}, {Memory: 1 << 20}, {Accel: "xen"}, {Append: strings.Repeat("x", maxAppend+1)}} {
 		if _, err := o.hardware(); err == nil {
 			t.Errorf("hardware of %+v: no error", o)
 		}
@@ -298,6 +298,19 @@ func TestArguments(t *testing.T) {
 	}
 	if strings.Contains(strings.Join(args, " "), "passthrough") {
 		t.Errorf("a user other than root cannot give files away: %q", args)
+	}
+}
+
+// What is added to the command line comes last, where it has the last word; and the whole is no longer than Linux reads.
+func TestAppend(t *testing.T) {
+	h, err := Options{Accel: TCG, Append: "security=selinux" + strings.Repeat(" x", (maxAppend-16)/2)}.hardware()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.tsc = 10_000_000
+	const limit = 2047 // COMMAND_LINE_SIZE - 1
+	if line := h.commandLine(); !strings.HasSuffix(line, " no_timer_check "+h.words) || len(line) > limit {
+		t.Errorf("command line %q, %d bytes", line, len(line))
 	}
 }
 

@@ -31,6 +31,7 @@ type hardware struct {
 	cpus   int
 	memory uint64
 	kernel string
+	words  string // for the kernel's command line, behind the lab's own
 	// tsc is the frequency of the processor's time stamp counter, in kHz.
 	tsc uint64
 	// root says that QEMU runs as root, and can give the host's files their true owners.
@@ -90,6 +91,9 @@ func (h hardware) commandLine() string {
 		// The kernel would find these things out by racing emulated clocks against each other: that its counter has this
 		// frequency, that it is to be trusted more than they are, and that the timer's interrupt arrives.
 		words = append(words, fmt.Sprintf("tsc_early_khz=%d", h.tsc), "tsc=reliable", "no_timer_check")
+	}
+	if h.words != "" {
+		words = append(words, h.words)
 	}
 	return strings.Join(words, " ")
 }

@@ -25,11 +25,12 @@ func newLabCommand() *cobra.Command {
 
 // labFlags are the flags of the verbs that start a lab.
 type labFlags struct {
-	cpus   int
-	memory sizeValue
-	accel  *choiceValue
-	kernel string
-	idle   time.Duration
+	cpus    int
+	memory  sizeValue
+	accel   *choiceValue
+	kernel  string
+	cmdline string
+	idle    time.Duration
 }
 
 func addLabFlags(cmd *cobra.Command) *labFlags {
@@ -39,6 +40,7 @@ func addLabFlags(cmd *cobra.Command) *labFlags {
 	flags.Var(&f.memory, "memory", "memory (default: half of what is free, at most 4G)")
 	flags.Var(f.accel, "accel", "how QEMU executes instructions; auto is KVM where it can nest, else TCG")
 	flags.StringVar(&f.kernel, "kernel", "", "boot the stored kernel `NAME` (default: the distribution's)")
+	flags.StringVar(&f.cmdline, "append", "", "`WORDS` to add to its kernel's command line: security=selinux, for one")
 	flags.DurationVar(&f.idle, "idle", lab.DefaultIdle, "go down when nobody has used it for so long; 0 stays up")
 	return f
 }
@@ -46,7 +48,7 @@ func addLabFlags(cmd *cobra.Command) *labFlags {
 // options makes the lab's options, with progress shown on s.
 func (f *labFlags) options(s *status) lab.Options {
 	o := labOptions(s)
-	o.CPUs, o.Memory, o.Accel, o.Kernel = f.cpus, uint64(f.memory), lab.Accel(f.accel.value), f.kernel
+	o.CPUs, o.Memory, o.Accel, o.Kernel, o.Append = f.cpus, uint64(f.memory), lab.Accel(f.accel.value), f.kernel, f.cmdline
 	if o.Idle = f.idle; f.idle == 0 {
 		o.Idle = -1
 	}

@@ -39,8 +39,8 @@ func TestLabOptions(t *testing.T) {
 	if o := f.options(&status{}); o.Idle != lab.DefaultIdle || o.Accel != lab.Auto || o.CPUs != 0 || o.Memory != 0 {
 		t.Errorf("options by default = %+v", o)
 	}
-	f.idle, f.memory, f.cpus = 0, 1<<30, 3
-	if o := f.options(&status{}); o.Idle >= 0 || o.Memory != 1<<30 || o.CPUs != 3 {
+	f.idle, f.memory, f.cpus, f.cmdline = 0, 1<<30, 3, "a b"
+	if o := f.options(&status{}); o.Idle >= 0 || o.Memory != 1<<30 || o.CPUs != 3 || o.Append != "a b" {
 		t.Errorf("options = %+v, want a lab that stays up", o)
 	}
 	for _, args := range [][]string{{"--accel=xen"}, {"--memory=lots"}, {"--idle=soon"}, {"--cpus=two"}} {
