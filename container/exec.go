@@ -76,6 +76,10 @@ func (c *Container) execProcess(s *ExecSpec) (*identity, error) {
 		return nil, err
 	}
 	process := *s.Process
+	inheritLabels(&process, config.Process)
+	if err := unsupported(&specs.Spec{Process: &process}); err != nil {
+		return nil, err
+	}
 	if process.ExecCPUAffinity == nil && s.path == "" {
 		process.ExecCPUAffinity = config.Process.ExecCPUAffinity
 	}

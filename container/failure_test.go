@@ -78,7 +78,8 @@ func TestFailures(t *testing.T) {
 		"mount":    {func(c *specs.Spec) { c.Mounts = append(c.Mounts, specs.Mount{Destination: "/tmp", Type: "frobfs"}) }, unix.ENODEV},
 		"rlimit":   {func(c *specs.Spec) { c.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_FROB"}} }, ErrInvalid},
 		"no root":  {func(c *specs.Spec) { c.Root.Path = "/no/such/root" }, unix.ENOENT},
-		"apparmor": {func(c *specs.Spec) { c.Process.ApparmorProfile = "no-such-profile" }, appArmorError()},
+		"apparmor": {func(c *specs.Spec) { c.Process.ApparmorProfile = "no-such-profile" }, labelError(haveAppArmor(), unix.ENOENT)},
+		"selinux":  {func(c *specs.Spec) { c.Process.SelinuxLabel = "no:such:label" }, labelError(haveSELinux(), unix.EINVAL)},
 	} {
 		s := b.spec("true")
 		test.change(s.Config)
@@ -110,11 +111,32 @@ func (b *bench) namesStep(err error, explain func(*Spec) (*plan.Plan, error), s 
 	}
 }
 
-func appArmorError() error {
-	if haveAppArmor() {
-		return unix.ENOENT
+// labelError is what comes of a label that does not exist.
+func labelError(have bool, unknown error) error {
+	if have {
+		return unknown
 	}
 	return ErrNotSupported
+}
+
+// A process that is started in a container gets the labels that it asks for, or is not started.
+func TestExecLabelFails(t *testing.T) {
+	b := newBench(t)
+	c := b.running(nil)
+	for _, test := range []struct {
+		change func(*specs.Process)
+		want   error
+	}{
+		{func(p *specs.Process) { p.ApparmorProfile = "no-such-profile" }, labelError(haveAppArmor(), unix.ENOENT)},
+		{func(p *specs.Process) { p.SelinuxLabel = "no:such:label" }, labelError(haveSELinux(), unix.EINVAL)},
+		{func(p *specs.Process) { p.ApparmorProfile = unconfined }, nil},
+	} {
+		process := *c.config.Process
+		test.change(&process)
+		if _, err := b.inside(c, ExecSpec{Process: &process}, "true"); !errors.Is(err, test.want) {
+			t.Errorf("%q, %q: %v, want %v", process.ApparmorProfile, process.SelinuxLabel, err, test.want)
+		}
+	}
 }
 
 func numbered(p *plan.Plan) []plan.Step {

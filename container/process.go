@@ -32,6 +32,7 @@ func (x *identity) early(p *child.Program) {
 	p.Phase("become a session of its own")
 	p.Call("setsid", unix.SYS_SETSID, "", "no terminal of the caller's, and signals from its keys, reach it").Accept(unix.EPERM)
 	if x.keyring != "" {
+		x.labelKeys(p)
 		p.Call("keyctl", unix.SYS_KEYCTL, x.keyring, "a session keyring of its own: the caller's keys stay the caller's",
 			child.Flags("operation", unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), p.Str("name", x.keyring)).
 			Accept(unix.ENOSYS, unix.EPERM)

@@ -8,16 +8,18 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// unsupported names what a configuration asks for and is not to be had.
+// unsupported names what a configuration asks for and is not to be had: a label that no security module of this kernel's
+// would give. To be unconfined is to be had of any kernel.
 func unsupported(c *specs.Spec) error {
+	p := c.Process
 	wants := []struct {
 		asked bool
 		field string
 		have  func() bool
 		lacks string
 	}{
-		{c.Process != nil && c.Process.ApparmorProfile != "", "process.apparmorProfile", haveAppArmor, "this kernel runs without AppArmor"},
-		{c.Process != nil && c.Process.SelinuxLabel != "", "process.selinuxLabel", haveSELinux, "this kernel runs without SELinux"},
+		{p.ApparmorProfile != "" && p.ApparmorProfile != unconfined, "process.apparmorProfile", haveAppArmor, "this kernel runs without AppArmor"},
+		{p.SelinuxLabel != "", "process.selinuxLabel", haveSELinux, "this kernel runs without SELinux"},
 	}
 	for _, w := range wants {
 		if w.asked && !w.have() {
@@ -26,10 +28,6 @@ func unsupported(c *specs.Spec) error {
 	}
 	return nil
 }
-
-func haveAppArmor() bool { return exists("/proc/self/attr/apparmor/exec") }
-
-func haveSELinux() bool { return exists("/sys/fs/selinux/enforce") }
 
 func exists(path string) bool {
 	_, err := os.Stat(path)

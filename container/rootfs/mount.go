@@ -133,6 +133,9 @@ func (b *Build) mountNew(p *child.Program, m *mount) {
 		b.create(p, m)
 		b.fsmount(p, m)
 	}
+	if m.fstype == "mqueue" {
+		b.labelQueues(p, m.reg)
+	}
 	b.setAll(p, m)
 	b.attach(p, m, at)
 }
@@ -206,17 +209,6 @@ func (b *Build) fsmount(p *child.Program, m *mount) *child.Call {
 // late tells if a mount becomes read-only when all is done: what is mounted in a tmpfs needs a place there first.
 func (m *mount) late() bool {
 	return m.one.value&unix.MOUNT_ATTR_RDONLY != 0 && (m.fstype == "tmpfs" || m.at == "dev") && !m.bind
-}
-
-// label gives a file system an SELinux label, where there is SELinux. That of procfs and sysfs can't be chosen.
-func (b *Build) label(p *child.Program, fs child.Reg, fstype string) {
-	if b.spec.MountLabel == "" || slices.Contains([]string{"proc", "sysfs", "cgroup", "cgroup2", "mqueue"}, fstype) {
-		return
-	}
-	none := p.Label()
-	p.Access("/sys/fs/selinux/enforce", "has this kernel SELinux?").Else(unix.ENOENT, none)
-	p.Fsconfig(fs, "context", b.spec.MountLabel, false)
-	p.Bind(none)
 }
 
 // remount changes a mount that is there: its attributes, and with options of its own, the file system's.

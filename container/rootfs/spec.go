@@ -39,7 +39,7 @@ type Spec struct {
 	Masked      []string
 	ReadonlyAt  []string
 	Sysctl      map[string]string
-	// MountLabel is an SELinux label for new file systems. A kernel without SELinux takes no notice of it.
+	// MountLabel is an SELinux label for new file systems. A kernel without SELinux refuses it.
 	MountLabel string
 	// UserNS says that the child is in a user namespace that is not the host's: then device nodes are bound, not made,
 	// and sources of bind mounts are opened by the parent, whose rights reach farther.

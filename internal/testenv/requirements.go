@@ -25,9 +25,12 @@ var (
 	Fentry  = requirement("fentry", checkFentry)
 	Kprobes = requirement("kprobes", checkKprobes)
 
+	AppArmor = requirement("apparmor", checkAppArmor)
+
 	IA32 = requirement("ia32", checkFile("/proc/sys/abi/vsyscall32"))
 
 	NewUIDMap         = requirement("newuidmap", checkProgram("newuidmap"))
+	AppArmorParser    = requirement("apparmor_parser", checkProgram("apparmor_parser"))
 	GCC               = requirement("gcc", checkProgram("gcc"))
 	LibSeccomp        = requirement("libseccomp", checkFile("/usr/include/seccomp.h"))
 	LinuxUAPI         = requirement("linux-uapi", checkFile("/usr/include/x86_64-linux-gnu/asm/unistd_x32.h"))
