@@ -173,7 +173,7 @@ func (a *assembly) writeState(dir string) error {
 		}
 	}
 	a.state.ConfigSize = len(config)
-	text, err := json.Marshal(a.state)
+	text, err := a.state.encode()
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ type change struct {
 }
 
 func (c change) append(dir string) error {
-	text, err := json.Marshal(c)
+	text, err := c.encode()
 	if err != nil {
 		return err
 	}
@@ -242,7 +242,7 @@ func readStateAndConfig(dir string) (s *state, config []byte, err error) {
 func parseState(text []byte) (s *state, config []byte, err error) {
 	s = new(state)
 	first, rest, _ := bytes.Cut(text, []byte("\n"))
-	if err := json.Unmarshal(first, s); err != nil {
+	if err := s.decode(first); err != nil {
 		return nil, nil, err
 	}
 	if s.ConfigSize < 0 || s.ConfigSize > len(rest) {
@@ -254,7 +254,7 @@ func parseState(text []byte) (s *state, config []byte, err error) {
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue // the one that ends the configuration
 		}
-		if err := json.Unmarshal(line, s); err != nil {
+		if err := s.decode(line); err != nil {
 			return nil, nil, err
 		}
 	}
