@@ -47,6 +47,7 @@ type assembly struct {
 	// What the steps find and leave.
 	state   *state
 	child   *child.Process
+	killed  bool // the child, by us
 	pid     int
 	started *os.File // the FIFO that lets the process go on
 	failed  *os.File // the FIFO that it tells its failure to
@@ -256,7 +257,7 @@ func (a *assembly) makePlan(warn func(string, ...any)) {
 	a.plan = p
 	p.Phase("make its place on disk")
 	p.Add(a.stateSteps()...)
-	if a.group != nil {
+	if a.group != nil && !a.cgroupMeanwhile() {
 		p.Phase("make its cgroup")
 		p.Add(a.group.Create()...)
 	}
@@ -285,6 +286,11 @@ func (a *assembly) makePlan(warn func(string, ...any)) {
 		})
 	}
 	p.Add(a.cloneStep())
+	if a.cgroupMeanwhile() {
+		p.Phase("make its cgroup, while the child makes its namespaces")
+		p.Add(a.group.Create()...)
+		p.Add(a.letJoinStep())
+	}
 	if a.told {
 		a.addChild(p)
 	} else {
@@ -354,12 +360,16 @@ func (a *assembly) cloneStep() plan.Step {
 		shown |= unix.CLONE_INTO_CGROUP
 	}
 	args := []plan.Arg{plan.A("flags", child.CloneFlags(shown))}
+	why := "a process that is born into its new namespaces, and does the rest itself"
+	if a.cgroupMeanwhile() {
+		why = "a process that makes its other namespaces, and all the rest, itself"
+	}
 	if a.ns.new&unix.CLONE_NEWTIME != 0 {
 		args = append(args, plan.A("timens_offsets", a.timeOffsets()))
 	}
 	return plan.Step{
 		Op: "clone3", Args: args,
-		Why: "a process that is born into its new namespaces, and does the rest itself",
+		Why: why,
 		Do: func() error {
 			var err error
 			a.child, err = a.program.Start(child.Options{Namespaces: flags, Cgroup: a.cgroupFD(), Before: a.before()})
@@ -368,15 +378,51 @@ func (a *assembly) cloneStep() plan.Step {
 			}
 			return a.explainClone(err)
 		},
-		Undo: func() error { return errors.Join(a.child.Kill(), a.child.Close()) },
+		Undo: func() error { return errors.Join(a.kill(), a.child.Close()) },
 	}
 }
+
+// kill ends the child, if it has not been ended yet.
+func (a *assembly) kill() error {
+	if a.killed {
+		return nil
+	}
+	a.killed = true
+	return a.child.Kill()
+}
+
+// letJoinStep lets the child go on to join its cgroup. From here on the group has a process, which has to go before it.
+func (a *assembly) letJoinStep() plan.Step {
+	return plan.Step{
+		Op: "write", Object: "child's socket", Why: "let the child join it",
+		Do: func() error {
+			err := a.child.Go()
+			if errors.Is(err, unix.EPIPE) { // it has failed meanwhile, and has said so
+				err = a.await("")()
+			}
+			return err
+		},
+		Undo: a.kill,
+	}
+}
+
+// cgroupMeanwhile tells whether the cgroup is made while the child makes its namespaces, a network namespace above all, which
+// each take half a millisecond: not if the child is to be born into it, nor if the namespaces belong to another user namespace.
+func (a *assembly) cgroupMeanwhile() bool {
+	return a.group != nil && !a.bornIntoCgroup() && os.Geteuid() == 0 && !a.ns.has(unix.CLONE_NEWUSER) && a.ns.new&ownNamespaces != 0
+}
+
+// ownNamespaces are those that a process can make for itself, at any time.
+const ownNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
 // cloneFlags are the namespaces that the child is born into. With a user namespace to join first, there are none: they
 // would belong to the host's.
 func (a *assembly) cloneFlags() uint64 {
 	if a.ns.join[unix.CLONE_NEWUSER] != "" {
 		return 0
+	}
+	if a.cgroupMeanwhile() {
+		return a.ns.new & unix.CLONE_NEWPID
 	}
 	return a.ns.new &^ (unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
 }

@@ -10,9 +10,9 @@
 //	(what is wanted)          │
 //	                          │ Run
 //	    the parent, in Go     ▼                         the child, system calls only (package child)
-//	    mkdir state, FIFOs, cgroup folders and limits
+//	    mkdir state, FIFOs
 //	    clone3 ───────────────────────────────────────► leaves the runtime behind: executes a program of system calls
-//	                                                    joins the cgroup
+//	    cgroup folders and limits                       makes its namespaces meanwhile, and joins the cgroup
 //	    uid_map, network        ◄──────── born ───────  becomes root of its user namespace
 //	                                                    mounts everything below the root (package rootfs)
 //	    hooks                   ◄─────── mounted ─────

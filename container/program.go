@@ -15,7 +15,7 @@ import (
 
 // writeProgram is the child's half: from its birth in new namespaces to the container's command.
 func (a *assembly) writeProgram(p *child.Program) {
-	joinCgroup(p, a.group, a.bornIntoCgroup())
+	a.joinCgroup(p)
 	a.joinNamespaces(p)
 	x := a.process
 	x.early(p)
@@ -44,8 +44,26 @@ func (a *assembly) writeProgram(p *child.Program) {
 	p.Exec(found)
 }
 
-// joinCgroup comes first: what the process uses from now on is counted. Who was born into its version 2 group joins the
-// others alone.
+// joinCgroup comes first: what the process uses from now on is counted. But if its group is still to be made, the process
+// makes its namespaces until then.
+func (a *assembly) joinCgroup(p *child.Program) {
+	if !a.cgroupMeanwhile() {
+		joinCgroup(p, a.group, a.bornIntoCgroup())
+		return
+	}
+	p.Phase("make namespaces")
+	flags := a.ns.new & ownNamespaces
+	p.Call("unshare", unix.SYS_UNSHARE, "", "", child.Flags("flags", flags, child.CloneFlags(flags)))
+	p.Phase("join the cgroup")
+	p.Await("socket", "the parent makes it meanwhile")
+	for _, path := range a.group.JoinFiles(false) {
+		_, fd := p.Openat2(child.AtCwd, path, unix.OpenHow{Flags: unix.O_WRONLY}, "")
+		p.WriteTo(fd, path, "0", "0 is the writer itself")
+		p.Close(fd)
+	}
+}
+
+// joinCgroup is for a group that is there. Who was born into its version 2 group joins the others alone.
 func joinCgroup(p *child.Program, g *cgroup.Group, born bool) {
 	if g == nil {
 		return
@@ -127,7 +145,7 @@ func (a *assembly) needsLinks() bool { return a.spec.Prepare != nil || len(a.net
 // netnsLater tells of a child that is not born into its network namespace, as that has to belong to a user namespace that it
 // joins first.
 func (a *assembly) netnsLater() bool {
-	return a.ns.new&unix.CLONE_NEWNET != 0 && a.cloneFlags()&unix.CLONE_NEWNET == 0
+	return a.ns.new&unix.CLONE_NEWNET != 0 && a.ns.join[unix.CLONE_NEWUSER] != ""
 }
 
 // names are the host name and the domain name, and the loopback link of a network of its own.

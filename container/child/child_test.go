@@ -486,3 +486,51 @@ func TestTooLong(t *testing.T) {
 		t.Errorf("Start = %v, want %v", err, unix.E2BIG)
 	}
 }
+
+// Who comes first to an await does not wait for the other.
+func TestAwait(t *testing.T) {
+	for _, early := range []bool{true, false} {
+		p := New()
+		p.Await("socket", "")
+		p.Sync("here", "")
+		p.Exit(4)
+		process := start(t, p, Options{})
+		if early {
+			process.Go()
+		} else {
+			go process.Go()
+		}
+		if name, err := process.Next(t.Context()); name != "here" || err != nil {
+			t.Fatalf("Next = %q, %v", name, err)
+		}
+		process.Go()
+		if status, err := process.Wait(); status.ExitStatus() != 4 || err != nil {
+			t.Errorf("status %#x, %v, want 4", status, err)
+		}
+	}
+}
+
+// What a child says last is heard, also if it was told something meanwhile that it has not read.
+func TestFailureBeforeAwait(t *testing.T) {
+	p := New()
+	p.Openat2(AtCwd, "/missing", unix.OpenHow{Flags: unix.O_PATH}, "")
+	p.Await("socket", "")
+	p.Exit(0)
+	for range 20 {
+		p := *p
+		process, err := p.Start(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		goErr := process.Go()
+		if err := unix.Waitid(unix.P_PIDFD, int(process.PIDFD().Fd()), nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+			t.Fatal(err)
+		}
+		var step *StepError
+		if err := end(t, process); !errors.As(err, &step) || !errors.Is(err, unix.ENOENT) {
+			t.Errorf("%v (told to go on: %v), want the step that failed", err, goErr)
+		}
+		process.Wait()
+		process.Close()
+	}
+}

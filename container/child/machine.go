@@ -15,6 +15,7 @@ import (
 //	jump        to
 //	move        number                       into a register
 //	sync        register                     tell the parent a name's number, and what the register holds; wait for a byte
+//	await                                        wait for a byte, and tell nothing
 //	fork                                     a sibling goes on in this process's place
 //	expect      at, mask, want, otherwise    compare memory; otherwise is where to go on, or the errno to fail with
 //	storeReg    at, register
@@ -41,6 +42,7 @@ const (
 	opExpect
 	opStoreReg
 	opLoad
+	opAwait
 )
 
 // The stub's memory. What is not used of it is not there.
@@ -168,6 +170,8 @@ func (e *encoder) encode(c *Call, number uint32, at func(Label) uint64) {
 	case kindSync:
 		e.instruction(opSync, 0, 0, 0, -1, number, uint32(c.sync))
 		e.words = append(e.words, uint64(max(c.into, 0)))
+	case kindAwait:
+		e.instruction(opAwait, 0, 0, 0, -1, number, 0)
 	case kindFork:
 		e.instruction(opFork, 0, 0, 0, -1, number, 0)
 	case kindExpect:

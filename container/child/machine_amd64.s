@@ -72,6 +72,8 @@ next:
 	JEQ	storeReg
 	CMPL	AX, $7
 	JEQ	load
+	CMPL	AX, $8
+	JEQ	await
 	MOVQ	$38, AX	// ENOSYS: there is no such instruction
 	JMP	failed
 
@@ -179,6 +181,8 @@ tell:
 	SYSCALL
 	CMPQ	AX, $-4095
 	JCC	negated
+
+	// Wait for the byte alone.
 await:
 	MOVQ	(R13), DI
 	LEAQ	16(R12), SI

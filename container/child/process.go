@@ -124,6 +124,10 @@ func (p *Process) receive(buf []byte) (n int, err error) {
 	readErr := conn.Read(func(fd uintptr) bool {
 		for {
 			n, got, _, _, err = unix.Recvmsg(int(fd), buf, control, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+			if errors.Is(err, unix.ECONNRESET) {
+				// It has ended without reading what it was told. Once this was said, what it has told is there.
+				n, got, _, _, err = unix.Recvmsg(int(fd), buf, control, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+			}
 			if !errors.Is(err, unix.EINTR) {
 				return !errors.Is(err, unix.EAGAIN)
 			}
@@ -168,7 +172,7 @@ func (p *Process) follow(pid int) error {
 	return p.Go()
 }
 
-// Go lets a child go on that stands at a sync.
+// Go lets a child go on that stands at a sync, or at an await, or that will come to one.
 func (p *Process) Go() error {
 	_, err := p.status.Write([]byte{1})
 	return err

@@ -131,6 +131,7 @@ const (
 	kindCall kind = iota
 	kindJump
 	kindSync
+	kindAwait
 	kindMove
 	kindFork
 	kindExpect
@@ -235,6 +236,12 @@ func (p *Program) Jump(to Label) {
 func (p *Program) Sync(name, why string) {
 	p.syncs = append(p.syncs, name)
 	p.add(Call{kind: kindSync, op: "sync", object: name, why: why, sync: int32(len(p.syncs) - 1), into: -1})
+}
+
+// Await waits until the parent lets it go on, by [Process.Go], which may have happened already: nothing is told, so who comes
+// first goes on at once. Syncs and awaits are let go on in the program's order.
+func (p *Program) Await(object, why string) {
+	p.add(Call{kind: kindAwait, op: "read", object: object, why: why, into: -1})
 }
 
 // SyncValue is Sync, and tells the parent what a register holds, see [Process.Value].
