@@ -36,7 +36,7 @@ func newAttachCommand() *cobra.Command {
 		Use:   "attach [flags] CONTAINER",
 		Short: "Be at the terminal of a container that is detached, or was left",
 		Long: "Shows what a container writes, from now on, and sends it what is typed, if it was made with --interactive. It is one\n" +
-			"that was started with --detach, or with -it and left. It ends as the container does, with its status. The keys\n" +
+			"that was started with --detach, or with -t in the foreground. It ends as the container does, with its status. The keys\n" +
 			"Ctrl-P Ctrl-Q leave it running, where it has a terminal (--tty). Several may be attached at the same time.",
 		Example: "  tandem run -dit --name shell alpine && tandem attach shell\n  tandem attach --no-stdin web",
 		Args:    cobra.ExactArgs(1),

@@ -16,7 +16,7 @@ func boxVerbs() []*cobra.Command {
 		newUnpauseCommand(), newWaitCommand(), newInspectCommand(), newRmCommand(), newStatsCommand(), newTopCommand(), newCpCommand(),
 		newEventsCommand(), newCreateCommand(), newStartCommand(), newRestartCommand(), newRenameCommand(), newUpdateCommand(),
 		newPortCommand(), newAttachCommand(), newDiffCommand(),
-		newSystemCommand(), newKeepBoxCommand(),
+		newSystemCommand(), newKeepBoxCommand(), newKeepExecCommand(),
 	}
 }
 

@@ -27,9 +27,9 @@ func newEventsCommand() *cobra.Command {
 		Use:   "events [flags]",
 		Short: "Print what happens to containers, as it happens",
 		Long: "Prints what happens to containers from now on, until Ctrl-C: attach, create, destroy, detach, die, exec_create,\n" +
-			"exec_die, exec_start, kill, oom, pause, rename, restart, start, stop, unpause, update. With --since also what was,\n" +
-			"as far as it is kept: the last 4 MiB. Times are dates, with or without a time of day, seconds since 1970, or spans\n" +
-			"before now, such as 10m.\n" +
+			"exec_detach, exec_die, exec_start, kill, oom, pause, rename, restart, start, stop, unpause, update. With --since also\n" +
+			"what was, as far as it is kept: the last 4 MiB. Times are dates, with or without a time of day, seconds since 1970,\n" +
+			"or spans before now, such as 10m.\n" +
 			"Filters are container=NAME, event=ACTION, image=NAME, label=NAME[=VALUE] and type=container: each kind that is\n" +
 			"named must be met, by one of its values.",
 		Example: "  tandem events --filter event=die --filter event=oom\n  tandem events --format '{{.Action}} {{.Actor.Attributes.name}}'\n" +

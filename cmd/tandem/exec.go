@@ -16,12 +16,14 @@ func newExecCommand() *cobra.Command {
 		o                   box.ExecOptions
 		env                 []string
 		interactive, detach bool
+		keys                keysFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "exec [flags] CONTAINER COMMAND [ARG...]",
 		Short: "Run one more command in a container that runs",
 		Long: "Runs a command in a container that runs: in its namespaces, its cgroup and its root file system, with its\n" +
-			"capabilities and its filter of system calls. Ends with the command's status, or 125 to 127, as tandem run.",
+			"capabilities and its filter of system calls. Ends with the command's status, or 125 to 127, as tandem run.\n" +
+			"With -it the keys Ctrl-P Ctrl-Q leave it running, as does closing the terminal's window. Nobody can come back to it.",
 		Example: "  tandem exec -it web sh\n  tandem exec -u www-data -w /www web ls -l",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -38,7 +40,13 @@ func newExecCommand() *cobra.Command {
 			if o.Env, err = parseEnv(env); err != nil {
 				return err
 			}
-			return boxError(execInBox(cmd, r, o, interactive, detach))
+			if o.TTY && interactive && !detach && !isTerminal(cmd.InOrStdin()) {
+				return errNoTerminal
+			}
+			if detach || o.TTY && interactive {
+				return boxError(execKept(cmd, r, execRequest{Options: o, Detach: detach, Keys: keys.codes}))
+			}
+			return boxError(execInBox(cmd, r, o, interactive))
 		},
 	}
 	flags := cmd.Flags()
@@ -49,29 +57,22 @@ func newExecCommand() *cobra.Command {
 	flags.StringArrayVarP(&env, "env", "e", nil, "`NAME=VALUE` for the environment, or NAME for this process's value")
 	flags.StringVarP(&o.User, "user", "u", "", "run as `USER[:GROUP]`, names or numbers of the container's own")
 	flags.StringVarP(&o.Workdir, "workdir", "w", "", "start in `DIR` of the container")
+	keys.register(flags, ", with -it")
 	return cmd
 }
 
-func execInBox(cmd *cobra.Command, r *box.Record, o box.ExecOptions, interactive, detach bool) error {
-	if detach && (o.TTY || interactive) {
-		return errors.New("exec: --detach with --tty or --interactive: nobody would be there")
-	}
-	if o.TTY && interactive && !isTerminal(cmd.InOrStdin()) {
-		return errNoTerminal
-	}
+// execInBox runs a command as this process's child, on this process's streams.
+func execInBox(cmd *cobra.Command, r *box.Record, o box.ExecOptions, interactive bool) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
-	streams := box.Streams{Stdin: null, Stdout: null, Stderr: null, Warn: warnTo(cmd)}
 	t := newBoxTerminal(cmd.InOrStdin(), cmd.OutOrStdout(), interactive)
-	if !detach {
-		streams.Stdout, streams.Stderr, streams.Console = asFile(cmd.OutOrStdout()), asFile(cmd.ErrOrStderr()), t.attach
-		streams.ConsoleSize[0], streams.ConsoleSize[1] = terminalSize(cmd.InOrStdin())
-		if interactive {
-			streams.Stdin = asFile(cmd.InOrStdin())
-		}
+	streams := box.Streams{Stdin: null, Stdout: asFile(cmd.OutOrStdout()), Stderr: asFile(cmd.ErrOrStderr()), Console: t.attach}
+	streams.ConsoleSize[0], streams.ConsoleSize[1] = terminalSize(cmd.InOrStdin())
+	if interactive {
+		streams.Stdin = asFile(cmd.InOrStdin())
 	}
 	caught := signals.Catch()
 	p, err := r.Exec(context.WithoutCancel(cmd.Context()), o, streams)
@@ -80,17 +81,19 @@ func execInBox(cmd *cobra.Command, r *box.Record, o box.ExecOptions, interactive
 		return err
 	}
 	defer p.Release()
-	if detach {
-		return nil
-	}
 	passSignals(caught, p.Process, t)
 	status, err := p.Wait()
 	t.close()
 	if err != nil {
 		return err
 	}
-	if s := box.ExitStatus(status); s != 0 {
-		return exitStatus(s)
+	return endAs(box.ExitStatus(status))
+}
+
+// endAs ends tandem with a command's status.
+func endAs(status int) error {
+	if status != 0 {
+		return exitStatus(status)
 	}
 	return nil
 }

@@ -26,9 +26,9 @@ of INT, TERM, HUP and QUIT kills it, as a container's first process ignores what
 With --detach, see tandem logs, attach, exec, stop and rm. A process of tandem's stays with the container then. That is who
 starts it anew with --restart: after 0.1 s, then 0.2 s and so on up to a minute, until somebody stops it. There is no daemon
 that would start it after a reboot.
-With -it such a process stays with the container too, and this one is at its terminal: Ctrl-P Ctrl-Q (--detach-keys) leave
-the container running, as does closing the terminal's window; tandem attach comes back to it, and tandem logs shows what was
-on the terminal.
+With -t, mostly -it, such a process stays with the container too, and this one is at its terminal: Ctrl-P Ctrl-Q
+(--detach-keys) leave the container running, as does closing the terminal's window; tandem attach comes back to it, and
+tandem logs shows what was on the terminal.
 
 A healthcheck, the image's or that of --health-cmd, is a command that is run in the container now and then, by the process
 that stays with it. tandem ps, inspect and events tell what it found.
@@ -75,7 +75,7 @@ func runBox(cmd *cobra.Command, f *runFlags, args []string) error {
 	}
 	asked := o.Detach
 	// Who is at a terminal may leave it, so that the container has a keeper of its own. Steps are traced in this process.
-	session := !asked && o.TTY && o.Interactive && !f.trace
+	session := !asked && o.TTY && !f.trace
 	o.Detach = asked || session
 	r, err := newBox(cmd, f, o)
 	if err != nil {

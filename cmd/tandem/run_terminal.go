@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,10 +25,12 @@ type boxTerminal struct {
 	master  *os.File
 	restore *term.State // of the user's terminal, nil if it was not made raw
 	copied  chan struct{}
+	keys    []byte        // that leave it, if there are any
+	left    chan struct{} // closed when they were typed
 }
 
 func newBoxTerminal(in io.Reader, out io.Writer, reads bool) *boxTerminal {
-	return &boxTerminal{in: in, out: out, reads: reads}
+	return &boxTerminal{in: in, out: out, reads: reads, left: make(chan struct{})}
 }
 
 // attach takes the master, before the command executes.
@@ -49,7 +52,11 @@ func (t *boxTerminal) attach(master *os.File) error {
 		}
 	}
 	if in, ok := t.in.(*os.File); ok && t.reads {
-		go func() { _, _ = io.Copy(t.master, in) }() // ends with this process
+		go func() { // ends with this process
+			if _, err := io.Copy(t.master, &keyReader{r: in, keys: t.keys}); errors.Is(err, errDetach) {
+				close(t.left)
+			}
+		}()
 	}
 	t.copied = make(chan struct{})
 	go func() {
@@ -76,15 +83,26 @@ func (t *boxTerminal) resize() {
 // terminalDrain is how long a terminal may stay open by what an ended command has left running.
 const terminalDrain = 200 * time.Millisecond
 
+// abandon gives the user's terminal back, and reads the command's from now on, so that nothing blocks who writes to it.
+func (t *boxTerminal) abandon() {
+	t.release(0)
+	_ = t.master.SetReadDeadline(time.Time{})
+	go func() { _, _ = io.Copy(io.Discard, t.master) }() // until nobody has the slave any more
+}
+
 // close waits for the last of the output, and gives the user's terminal back as it was.
 func (t *boxTerminal) close() {
 	if t.master == nil {
 		return
 	}
-	_ = t.master.SetReadDeadline(time.Now().Add(terminalDrain))
+	t.release(terminalDrain)
+	t.master.Close()
+}
+
+func (t *boxTerminal) release(drain time.Duration) {
+	_ = t.master.SetReadDeadline(time.Now().Add(drain))
 	<-t.copied
 	if t.restore != nil {
 		_ = term.Restore(int(t.in.(*os.File).Fd()), t.restore)
 	}
-	t.master.Close()
 }

@@ -14,8 +14,8 @@ import (
 
 // Errors of being attached.
 var (
-	// ErrForeground is a box that has no keeper of its own to attach to.
-	ErrForeground = errors.New("it runs in the foreground, where it has its terminal; only one that is detached (-d), or was started with -it, can be attached to")
+	// ErrForeground is a box that has no keeper of its own to attach to: nobody is between it and its streams.
+	ErrForeground = errors.New("it runs in the foreground, and its streams are those of the command that runs it; only one that was started with -d or -t can be attached to")
 	// ErrLeft is a connection that ended before the box did: its keeper was killed, or its output was not read in time.
 	ErrLeft = errors.New("the container's keeper has broken the connection off")
 )

@@ -119,6 +119,87 @@ func TestAttachPipes(t *testing.T) {
 	b.empty()
 }
 
+// TestExecLeave leaves a command of exec's by its keys: it runs on, with its terminal.
+func TestExecLeave(t *testing.T) {
+	b := newBench(t)
+	b.detach([]string{"--name", "there"}, "sleep", "1000")
+	for _, test := range []struct {
+		keys  string
+		flags []string
+	}{
+		{"\x10\x11", nil},
+		{"\x18q", []string{"--detach-keys", "ctrl-x,q"}},
+	} {
+		// It writes more than a terminal holds, so that it comes to its end only if somebody reads on.
+		script := `echo up; until [ -e /tmp/left ]; do sleep 0.05; done; dd if=/dev/zero bs=1000 count=300; stty size >/tmp/done; mv /tmp/done /tmp/size`
+		cmd := b.command(append(append([]string{"exec", "-it"}, test.flags...), "there", "sh", "-c", script)...)
+		terminal := b.onTerminal(cmd)
+		readUntil(t, terminal, "up")
+		_, err := io.WriteString(terminal, test.keys)
+		b.check(err)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("left by %q: %v", test.keys, err)
+		}
+		b.must("exec", "there", "touch", "/tmp/left")
+		if got := b.must("exec", "there", "sh", "-c", "until [ -e /tmp/size ]; do sleep 0.05; done; cat /tmp/size; rm /tmp/size /tmp/left"); got != "40 100" {
+			t.Errorf("the terminal that was left: %q", got)
+		}
+	}
+	if got := b.must("events", "--since", "1h", "--until", "0s", "-f", "event=exec_detach", "--format", "{{.Action}}"); got != "exec_detach\nexec_detach" {
+		t.Errorf("events: %q", got)
+	}
+	if got := b.tandem("exec", "--detach-keys", "ctrl-", "there", "true"); got.status != 125 || !strings.Contains(got.stderr, "--detach-keys") {
+		t.Errorf("bad keys: %+v", got)
+	}
+	// The window is closed.
+	cmd := b.command("exec", "-it", "there", "sh", "-c", "trap 'echo hung up >/tmp/hup' HUP; echo up; until [ -e /tmp/left ]; do sleep 0.05; done; touch /tmp/end; exec sleep 1000")
+	terminal := b.onTerminal(cmd)
+	readUntil(t, terminal, "up")
+	b.check(terminal.Close())
+	_ = cmd.Wait() // the status is looked at
+	if got := cmd.ProcessState.ExitCode(); got != 130 {
+		t.Errorf("status %d, want 130", got)
+	}
+	b.must("exec", "there", "sh", "-c", "touch /tmp/left; until [ -e /tmp/end ]; do sleep 0.05; done; [ ! -e /tmp/hup ]")
+	b.must("rm", "-f", "there") // with a command in it that was left
+	b.empty()
+}
+
+// TestExecDetached leaves commands to themselves: somebody waits for each, and tells of its end.
+func TestExecDetached(t *testing.T) {
+	b := newBench(t)
+	b.detach([]string{"--name", "there"}, "sleep", "1000")
+	events := b.command("events", "--since", "1h", "-f", "event=exec_die", "--format", "{{.Actor.Attributes.exitCode}}")
+	out, err := events.StdoutPipe()
+	b.check(err)
+	b.check(events.Start())
+	lines := bufio.NewReader(out)
+	for _, test := range []struct {
+		flags  []string
+		script string
+		status string
+	}{
+		{[]string{"-d"}, "[ ! -t 0 ] && exit 5", "5"},
+		{[]string{"-dt"}, "[ -t 0 ] && dd if=/dev/zero bs=1000 count=300 && exit 6", "6"},
+		{[]string{"-dit"}, "[ -t 1 ] && exit 7", "7"},
+		{[]string{"-di", "-e", "A=8", "-w", "/tmp"}, "[ $PWD = /tmp ] && ! read x && exit $A", "8"},
+		{[]string{"-d"}, "kill -9 $$", "137"},
+	} {
+		b.must(append(append([]string{"exec"}, test.flags...), "there", "sh", "-c", test.script)...)
+		if got, err := lines.ReadString('\n'); got != test.status+"\n" {
+			t.Errorf("exec %q: status %q, %v, want %s", test.flags, got, err, test.status)
+		}
+	}
+	b.check(events.Process.Signal(unix.SIGINT))
+	_ = events.Wait() // it was interrupted
+	if got := b.tandem("exec", "-d", "there", "no-such-thing"); got.status != 127 || got.stdout != "" || !strings.Contains(got.stderr, "command not found in the container") {
+		t.Errorf("a command that is not there: %+v", got)
+	}
+	b.must("exec", "-d", "there", "sleep", "1000")
+	b.must("rm", "-f", "there") // with a command in it
+	b.empty()
+}
+
 // TestRunSession leaves a container in the foreground by its keys, and comes back; another one it sees to its end.
 func TestRunSession(t *testing.T) {
 	b := newBench(t)
@@ -153,6 +234,24 @@ func TestRunSession(t *testing.T) {
 	_ = at.Wait() // the status is looked at
 	if got := at.ProcessState.ExitCode(); got != 5 {
 		t.Errorf("status %d, want 5", got)
+	}
+	// One that reads nothing can be attached to as well.
+	mute := b.command(b.arguments([]string{"--name", "mute", "--rm", "-t"}, []string{"sh", "-c", "echo up; until [ -e /tmp/on ]; do sleep 0.05; done; echo on; exit 7"})...)
+	muteTerminal := b.onTerminal(mute)
+	readUntil(t, muteTerminal, "up")
+	watcher := b.command("attach", "mute")
+	shown, err := watcher.StdoutPipe()
+	b.check(err)
+	b.check(watcher.Start())
+	for b.must("events", "--since", "1h", "--until", "0s", "-f", "event=attach", "-f", "container=mute", "--format", "{{.Action}}") != "attach\nattach" {
+	}
+	b.must("exec", "mute", "touch", "/tmp/on")
+	text, err := io.ReadAll(shown)
+	b.check(err)
+	readUntil(t, muteTerminal, "on")
+	_, _ = mute.Wait(), watcher.Wait() // the statuses are looked at
+	if one, two := mute.ProcessState.ExitCode(), watcher.ProcessState.ExitCode(); one != 7 || two != 7 || !strings.HasSuffix(string(text), "on\r\n") {
+		t.Errorf("statuses %d and %d, want 7; %q", one, two, text)
 	}
 	none := b.command(b.arguments([]string{"--rm", "-it"}, []string{"no-such-thing"})...)
 	readUntil(t, b.onTerminal(none), "command not found in the container")

@@ -85,6 +85,9 @@ func (e *Execution) Wait() (syscall.WaitStatus, error) {
 	return status, err
 }
 
+// Detached says that the command was left by its keys.
+func (e *Execution) Detached() { e.tell("exec_detach") }
+
 // execUser looks the user up in the box's files as they are now.
 func (r *Record) execUser(p *specs.Process, word string) (err error) {
 	if p.User, err = LookupUser([]string{fmt.Sprintf("/proc/%d/root", r.PID)}, word, r.Options.Groups); err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrNoLog tells of a box in the foreground, whose output went to its terminal.
-var ErrNoLog = errors.New("it ran in the foreground, and its output went there; only one that is detached (-d), or was started with -it, has a log")
+var ErrNoLog = errors.New("it ran in the foreground, and its output went there; only one that was started with -d or -t has a log")
 
 // Logs calls f for each entry of the box's log; with follow also for those to come, until the box's end.
 func (r *Record) Logs(ctx context.Context, follow bool, f func(Entry) error) error {
