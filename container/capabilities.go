@@ -90,7 +90,7 @@ func (c capabilities) raise(p *child.Program) {
 func (c capabilities) set(p *child.Program) {
 	p.Phase("set capabilities")
 	c.capset(p, "what the process may do")
-	ambient := func(what uint64, show string, n int) *child.Call {
+	ambient := func(what uint64, show string, n int) child.Call {
 		return p.Call("prctl", unix.SYS_PRCTL, "", "", child.Flags("option", unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT"),
 			child.Flags("what", what, show), child.Int("capability", n), child.Int("4", 0), child.Int("5", 0))
 	}

@@ -65,7 +65,7 @@ func openJoin(path string) func() (*os.File, error) {
 	return func() (*os.File, error) { return kernfile.Open(path, unix.O_WRONLY) }
 }
 
-func joinFile(p *child.Program, object, why string, open func() (*os.File, error)) *child.Call {
+func joinFile(p *child.Program, object, why string, open func() (*os.File, error)) child.Call {
 	return p.Call("write", unix.SYS_WRITE, object, why, p.Late("fd", object, open), p.Bytes("data", []byte("0"), `"0"`),
 		child.Int("size", 1))
 }

@@ -25,12 +25,12 @@ func number(name string, v uint64) Arg {
 func mode(name string, m uint32) Arg { return arg(name, uintptr(m), octal(m)) }
 
 // Openat2 opens path below dir, as openat2(2). The returned register holds the descriptor.
-func (p *Program) Openat2(dir Arg, path string, how unix.OpenHow, why string) (*Call, Reg) {
+func (p *Program) Openat2(dir Arg, path string, how unix.OpenHow, why string) (Call, Reg) {
 	r := p.Reg()
 	return p.openat2(r, dir, path, how, why), r
 }
 
-func (p *Program) openat2(r Reg, dir Arg, path string, how unix.OpenHow, why string) *Call {
+func (p *Program) openat2(r Reg, dir Arg, path string, how unix.OpenHow, why string) Call {
 	how.Flags |= unix.O_CLOEXEC
 	return p.Call("openat2", unix.SYS_OPENAT2, path, why,
 		named("dir", dir), hidden(p.Str("path", path)), structure(p, "how", &how, shownHow{&how}),
@@ -64,33 +64,33 @@ func (p *Program) Close(r Reg) {
 }
 
 // Mkdirat makes a folder. One that is there is no error.
-func (p *Program) Mkdirat(dir Arg, path string, perm uint32, why string) *Call {
+func (p *Program) Mkdirat(dir Arg, path string, perm uint32, why string) Call {
 	return p.Call("mkdirat", unix.SYS_MKDIRAT, path, why, named("dir", dir), hidden(p.Str("path", path)), mode("mode", perm)).
 		Accept(unix.EEXIST)
 }
 
 // Mknodat makes a file of the type in mode.
-func (p *Program) Mknodat(dir Arg, path string, perm uint32, dev uint64, why string) *Call {
+func (p *Program) Mknodat(dir Arg, path string, perm uint32, dev uint64, why string) Call {
 	show := fmt.Sprintf("%d:%d", unix.Major(dev), unix.Minor(dev))
 	return p.Call("mknodat", unix.SYS_MKNODAT, path, why, named("dir", dir), hidden(p.Str("path", path)),
 		mode("mode", perm), Flags("dev", dev, show))
 }
 
 // Symlinkat makes a symbolic link. One that is there is no error.
-func (p *Program) Symlinkat(target string, dir Arg, path, why string) *Call {
+func (p *Program) Symlinkat(target string, dir Arg, path, why string) Call {
 	return p.Call("symlinkat", unix.SYS_SYMLINKAT, path, why, p.Str("target", target), named("dir", dir),
 		hidden(p.Str("path", path))).Accept(unix.EEXIST)
 }
 
 // Fsopen begins to make a file system, see fsopen(2).
-func (p *Program) Fsopen(fstype, why string) (*Call, Reg) {
+func (p *Program) Fsopen(fstype, why string) (Call, Reg) {
 	r := p.Reg()
 	return p.Call("fsopen", unix.SYS_FSOPEN, fstype, why, hidden(p.Str("type", fstype)),
 		Flags("flags", unix.FSOPEN_CLOEXEC, "FSOPEN_CLOEXEC")).Into(r), r
 }
 
 // Fsconfig gives a file system in the making an option: key=value, or a flag where value is empty and flag true.
-func (p *Program) Fsconfig(fs Reg, key, value string, flag bool) *Call {
+func (p *Program) Fsconfig(fs Reg, key, value string, flag bool) Call {
 	if flag {
 		return p.Call("fsconfig", unix.SYS_FSCONFIG, key, "", From("fs", fs),
 			Flags("cmd", unix.FSCONFIG_SET_FLAG, "FSCONFIG_SET_FLAG"), hidden(p.Str("key", key)), hidden(Int("value", 0)), hidden(Int("aux", 0)))
@@ -100,13 +100,13 @@ func (p *Program) Fsconfig(fs Reg, key, value string, flag bool) *Call {
 }
 
 // FsconfigCreate makes the file system of what it was given.
-func (p *Program) FsconfigCreate(fs Reg, why string) *Call {
+func (p *Program) FsconfigCreate(fs Reg, why string) Call {
 	return p.Call("fsconfig", unix.SYS_FSCONFIG, "", why, From("fs", fs),
 		Flags("cmd", unix.FSCONFIG_CMD_CREATE, "FSCONFIG_CMD_CREATE"), hidden(Int("key", 0)), hidden(Int("value", 0)), hidden(Int("aux", 0)))
 }
 
 // Fsmount makes a mount of a file system, that is nowhere yet.
-func (p *Program) Fsmount(fs Reg, attributes uint64, why string) (*Call, Reg) {
+func (p *Program) Fsmount(fs Reg, attributes uint64, why string) (Call, Reg) {
 	r := p.Reg()
 	return p.Call("fsmount", unix.SYS_FSMOUNT, "", why, From("fs", fs), Flags("flags", unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"),
 		attributesArg(attributes)).Into(r), r
@@ -120,7 +120,7 @@ func attributesArg(v uint64) Arg {
 }
 
 // OpenTree clones a mount, or with AT_RECURSIVE all mounts below it too. The clone is nowhere yet.
-func (p *Program) OpenTree(dir Arg, path string, flags uint64, why string) (*Call, Reg) {
+func (p *Program) OpenTree(dir Arg, path string, flags uint64, why string) (Call, Reg) {
 	r := p.Reg()
 	flags |= unix.OPEN_TREE_CLOEXEC
 	return p.Call("open_tree", unix.SYS_OPEN_TREE, path, why, named("dir", dir), hidden(p.Str("path", path)),
@@ -128,7 +128,7 @@ func (p *Program) OpenTree(dir Arg, path string, flags uint64, why string) (*Cal
 }
 
 // MountSetattr changes a mount's attributes, and with AT_RECURSIVE those of all below it.
-func (p *Program) MountSetattr(dir Arg, path string, flags uint64, attr unix.MountAttr, why string) *Call {
+func (p *Program) MountSetattr(dir Arg, path string, flags uint64, attr unix.MountAttr, why string) Call {
 	var show string
 	if attr.Attr_set != 0 {
 		show += " set=" + flagText(attr.Attr_set, mountAttributes)
@@ -149,14 +149,14 @@ func (p *Program) MountSetattr(dir Arg, path string, flags uint64, attr unix.Mou
 }
 
 // MoveMount puts a mount that is nowhere at the place that target is open at.
-func (p *Program) MoveMount(mount, target Reg, object, why string) *Call {
+func (p *Program) MoveMount(mount, target Reg, object, why string) Call {
 	const flags = unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH
 	return p.Call("move_mount", unix.SYS_MOVE_MOUNT, object, why, From("from", mount), hidden(p.Str("path", "")),
 		From("to", target), hidden(p.Str("path", "")), bitsArg("flags", flags, &moveFlags))
 }
 
 // Mount is mount(2), for what has no newer call.
-func (p *Program) Mount(source, target, fstype string, flags uintptr, data, why string) *Call {
+func (p *Program) Mount(source, target, fstype string, flags uintptr, data, why string) Call {
 	null := func(name, s string) Arg {
 		if s == "" {
 			return hidden(Int(name, 0))
@@ -168,7 +168,7 @@ func (p *Program) Mount(source, target, fstype string, flags uintptr, data, why 
 }
 
 // Umount is umount2(2).
-func (p *Program) Umount(target string, flags int, why string) *Call {
+func (p *Program) Umount(target string, flags int, why string) Call {
 	show := "0"
 	if flags == unix.MNT_DETACH {
 		show = "MNT_DETACH"
@@ -177,20 +177,15 @@ func (p *Program) Umount(target string, flags int, why string) *Call {
 }
 
 // WriteTo writes text to the descriptor in a register.
-func (p *Program) WriteTo(fd Reg, object, text, why string) *Call {
+func (p *Program) WriteTo(fd Reg, object, text, why string) Call {
 	return p.Call("write", unix.SYS_WRITE, object, why, From("fd", fd), p.Bytes("data", []byte(text), fmt.Sprintf("%q", text)),
 		hidden(Int("size", len(text))))
 }
 
 // Expect fails with errno, or goes on at the label, unless the word of size bytes at offset in memory, masked, is want.
 func (p *Program) expectWord(object string, at uint64, size int, mask, want uint64, errno unix.Errno, to Label, why string) {
-	if size != 4 && size != 8 {
-		p.fail("expect a word of %d bytes", size)
-	}
-	p.add(Call{
-		kind: kindExpect, op: "expect", object: object, why: why, into: -1,
-		word: &word{at: at, size: size, mask: mask, want: want, errno: errno, to: to},
-	}, number("mask", mask), number("want", want), Flags("else", uint64(errno), unix.ErrnoName(errno)))
+	p.expect(step{op: "expect", object: object}, why, Word{at: at, size: size}, mask, want, errno, to)
+	p.tell(number("mask", mask), number("want", want), Flags("else", uint64(errno), unix.ErrnoName(errno)))
 }
 
 // ExpectFS fails with errno unless the file that is open in fd lies on a file system of that magic number (statfs(2)).

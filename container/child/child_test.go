@@ -534,3 +534,15 @@ func TestFailureBeforeAwait(t *testing.T) {
 		process.Close()
 	}
 }
+
+func TestTooManyErrors(t *testing.T) {
+	p := New()
+	c := p.Mkdirat(AtCwd, "/", 0o755, "")
+	for n := range unix.Errno(300) {
+		c.Accept(n + 1)
+	}
+	p.Exit(0)
+	if _, err := p.Start(Options{}); !errors.Is(err, unix.E2BIG) {
+		t.Errorf("Start = %v, want %v", err, unix.E2BIG)
+	}
+}

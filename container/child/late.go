@@ -8,8 +8,7 @@ func (p *Program) Beforehand(op, object, why string, open func() (*os.File, erro
 	r := p.Reg()
 	file := p.Late("fd", "", open)
 	file.hidden = true
-	p.add(Call{
-		kind: kindMove, op: op, object: object, why: why, into: r,
-	}, append([]Arg{file}, args...)...)
+	p.move(step{op: op, object: object}, why, r, file)
+	p.tell(append([]Arg{file}, args...)...)
 	return r
 }

@@ -11,39 +11,59 @@ import (
 
 // The machine, in machine_amd64.s, reads instructions of eight-byte words:
 //
-//	call        nr, arguments, handlers      a system call; a handler is an errno and where to go on, or 0: behind the call
-//	jump        to
+//	call        handlers, arguments          a system call; handlers are the address of pairs: errno, and where to go on
+//	jump
 //	move        number                       into a register
 //	sync        register                     tell the parent a name's number, and what the register holds; wait for a byte
-//	await                                        wait for a byte, and tell nothing
+//	await                                    wait for a byte, and tell nothing
 //	fork                                     a sibling goes on in this process's place
-//	expect      at, mask, want, otherwise    compare memory; otherwise is where to go on, or the errno to fail with
-//	storeReg    at, register
-//	load        at, mask                     into a register
+//	expect      at, mask, want, otherwise    compare memory; otherwise is the errno to fail with, or where to go on
+//	storeReg    at, register                 into memory
+//	load        at, mask                     from memory into a register
 //
-// before which stand two words: the op, the bytes of arguments (of words in memory: whether there are eight), the number of
+// before which stand two words: the kind, the bytes of arguments (of words in memory: whether there are eight), the number of
 // handlers, which arguments are registers, and the result's register; then the step's number, for errors, and the system
-// call's, or where to jump to, or the sync's. All addresses are absolute.
+// call's, or where to jump to, or the sync's. Where to go on is 0 for the next one. All addresses are absolute, and those of
+// instructions have 32 bits.
 //
 // The machine and what it reads come to a process in two anonymous files. The stub is an executable of the machine's code,
 // which is sealed: whoever gets to it by /proc/self/exe finds no more than that. The program is data that the stub reads
 // into its memory:
 //
-//	Memory       64 KiB   what calls leave: struct stat, entries of folders, ...
+//	scratch      64 KiB   what calls leave: struct stat, entries of folders, ...
 //	programBase  header   what is said to the parent, registers, where to begin
 //	             strings, structures, argv, envp
 //	             instructions
+//	             handlers
+type kind uint8
+
 const (
-	opCall uint64 = iota
-	opJump
-	opMove
-	opSync
-	opFork
-	opExpect
-	opStoreReg
-	opLoad
-	opAwait
+	kindCall kind = iota
+	kindJump
+	kindMove
+	kindSync
+	kindFork
+	kindExpect
+	kindStoreReg
+	kindLoad
+	kindAwait
 )
+
+// The parts of an instruction's first word, behind the kind.
+const (
+	sizeShift      = 8
+	handlersShift  = 16
+	registersShift = 24
+	resultShift    = 32
+)
+
+// wide says that a word in memory has eight bytes, and not four.
+func wide(size int) uint64 {
+	if size == 8 {
+		return 1 << sizeShift
+	}
+	return 0
+}
 
 // The stub's memory. What is not used of it is not there.
 const (
@@ -108,80 +128,4 @@ func above(fd, min int) (int, error) {
 		return -1, fmt.Errorf("child: fcntl F_DUPFD_CLOEXEC %d: %w", min, err)
 	}
 	return high, nil
-}
-
-// encoder writes instructions.
-type encoder struct{ words []uint64 }
-
-// instruction begins one. narrow is the byte that tells how long what follows is, or how wide a word in memory is.
-func (e *encoder) instruction(op uint64, narrow, handlers int, registers uint64, into Reg, number, nr uint32) {
-	e.words = append(e.words, op|uint64(narrow)<<8|uint64(handlers)<<16|registers<<24|uint64(max(into, 0))<<32,
-		uint64(number)|uint64(nr)<<32)
-}
-
-func (e *encoder) call(number uint32, nr uintptr, args ...uint64) {
-	e.instruction(opCall, 8*len(args), 0, 0, -1, number, uint32(nr))
-	e.words = append(e.words, args...)
-}
-
-// size is the number of words of a call's instruction.
-func (c *Call) size() int {
-	switch c.kind {
-	case kindCall:
-		return 2 + len(c.args) + len(c.handlers)
-	case kindMove, kindSync:
-		return 3
-	case kindExpect:
-		return 6
-	case kindStoreReg, kindLoad:
-		return 4
-	case kindNote:
-		return 0
-	}
-	return 2
-}
-
-// encode adds a call's instruction. at tells where labels are.
-func (e *encoder) encode(c *Call, number uint32, at func(Label) uint64) {
-	wide := 0
-	if c.word != nil && c.word.size == 8 {
-		wide = 1
-	}
-	switch c.kind {
-	case kindCall:
-		registers := uint64(0)
-		for i, a := range c.args {
-			if a.isReg {
-				registers |= 1 << i
-			}
-		}
-		e.instruction(opCall, 8*len(c.args), len(c.handlers), registers, c.into, number, uint32(c.nr))
-		for _, a := range c.args {
-			e.words = append(e.words, uint64(a.value))
-		}
-		for _, h := range c.handlers {
-			e.words = append(e.words, uint64(h.errno)|at(h.to)<<32)
-		}
-	case kindJump:
-		e.instruction(opJump, 0, 0, 0, -1, number, uint32(at(c.target)))
-	case kindMove:
-		e.instruction(opMove, 0, 0, 0, c.into, number, 0)
-		e.words = append(e.words, uint64(c.args[0].value))
-	case kindSync:
-		e.instruction(opSync, 0, 0, 0, -1, number, uint32(c.sync))
-		e.words = append(e.words, uint64(max(c.into, 0)))
-	case kindAwait:
-		e.instruction(opAwait, 0, 0, 0, -1, number, 0)
-	case kindFork:
-		e.instruction(opFork, 0, 0, 0, -1, number, 0)
-	case kindExpect:
-		e.instruction(opExpect, wide, 0, 0, -1, number, 0)
-		e.words = append(e.words, c.word.at, c.word.mask, c.word.want, uint64(c.word.errno)|at(c.word.to)<<32)
-	case kindStoreReg:
-		e.instruction(opStoreReg, 0, 0, 0, -1, number, 0)
-		e.words = append(e.words, c.word.at, c.word.want)
-	case kindLoad:
-		e.instruction(opLoad, wide, 0, 0, c.into, number, 0)
-		e.words = append(e.words, c.word.at, c.word.mask)
-	}
 }

@@ -77,14 +77,14 @@ next:
 	MOVQ	$38, AX	// ENOSYS: there is no such instruction
 	JMP	failed
 
-	// A system call. Behind its arguments stand handlers: an errno, and where to go on after it.
+	// A system call: where its handlers are, and its arguments.
 call:
-	MOVQ	0(BX), DI
-	MOVQ	8(BX), SI
-	MOVQ	16(BX), DX
-	MOVQ	24(BX), R10
-	MOVQ	32(BX), R8
-	MOVQ	40(BX), R9
+	MOVQ	8(BX), DI
+	MOVQ	16(BX), SI
+	MOVQ	24(BX), DX
+	MOVQ	32(BX), R10
+	MOVQ	40(BX), R8
+	MOVQ	48(BX), R9
 	BTQ	$24, R14
 	JCC	arg1
 	MOVQ	(R13)(DI*8), DI
@@ -112,15 +112,13 @@ arg6:
 	MOVQ	R15, AX
 	SHRQ	$32, AX
 	SYSCALL
+	MOVQ	0(BX), SI
 	MOVQ	R14, CX
 	SHRQ	$8, CX
 	MOVBLZX	CX, DX
-	ADDQ	DX, BX	// behind the arguments
-	SHRQ	$8, CX
-	MOVBLZX	CX, CX	// how many handlers
+	LEAQ	8(BX)(DX*1), BX	// the next instruction
 	CMPQ	AX, $-4095
 	JCC	handle
-	LEAQ	(BX)(CX*8), BX
 result:
 	MOVQ	R14, CX
 	SHRQ	$32, CX
@@ -129,20 +127,21 @@ result:
 	JMP	next
 handle:
 	NEGQ	AX
-	LEAQ	(BX)(CX*8), DX	// the next instruction, if a handler says no other
+	SHRQ	$8, CX
+	MOVBLZX	CX, CX	// how many handlers
 again:
 	TESTQ	CX, CX
 	JEQ	failed
-	CMPL	AX, 0(BX)
+	CMPL	AX, 0(SI)
 	JEQ	handled
-	ADDQ	$8, BX
+	ADDQ	$8, SI
 	DECQ	CX
 	JMP	again
 handled:
-	MOVL	4(BX), BX
-	TESTQ	BX, BX
-	JNE	next
-	MOVQ	DX, BX
+	MOVL	4(SI), AX
+	TESTQ	AX, AX
+	JEQ	next
+	MOVQ	AX, BX
 	JMP	next
 
 jump:

@@ -237,12 +237,12 @@ func wait(pidFD *os.File, info *unix.Siginfo) error {
 // stepError names the call of that number.
 func (p *Program) stepError(number int, errno syscall.Errno) error {
 	n := 0
-	for i, c := range p.calls {
-		if c.quiet {
+	for i, s := range p.steps {
+		if s.quiet {
 			continue
 		}
 		if n++; n == number {
-			return &StepError{p.phaseOf(i), c.op, c.object, number, p.Len(), errno}
+			return &StepError{p.phaseOf(i), s.op, s.object, number, p.Len(), errno}
 		}
 	}
 	return fmt.Errorf("child: step %d of %d: %w", number, p.Len(), errno)

@@ -15,38 +15,55 @@ import (
 // Program is what a child is to do, in order. It is made by one goroutine. A program can be started once.
 type Program struct {
 	phases []phase
-	calls  []*Call
-	labels []int  // the index of the call that a label stands before, -1 while unbound
-	data   []byte // what addresses in arguments point at
-	files  []int  // the parent's descriptors that it uses
-	regs   int
-	syncs  []string
-	errs   []error
-	closed bool // CloseOnExec was called
+	steps  []step
+	told   []told   // one of each step, but of a program that nobody prints
+	code   []uint64 // the steps' instructions, see machine.go
+	data   []byte   // what addresses in them point at
 
+	labels   []int // the index of the step that a label stands before, -1 while unbound
+	jumps    []jump
+	handlers []handler
+	late     []lateWord
+	files    []int // the parent's descriptors that it uses
+	regs     int
+	syncs    []string
+	errs     []error
 	scratch  int // bytes of memory for calls to fill
 	preserve int // how many of the parent's descriptors from 3 on the command inherits
+	number   int // of the last step that is printed
+	closed   bool
+	untold   bool // nobody prints it
+}
 
-	// A program has some six hundred calls, which live and end together: to allocate them by the dozen takes half of the
-	// time and of the memory.
-	freeCalls    []Call
-	freeOperands []operand
-	untold       bool // nobody prints it
+// step is one system call of a program, or something the child does between two.
+type step struct {
+	op     string
+	object string
+	at     int32 // its instruction's first word
+	kind   kind
+	quiet  bool // not part of the printed plan
+}
+
+// told is what of a step is only printed.
+type told struct {
+	why  string
+	args []Arg
+	into Reg // -1: the result is dropped
 }
 
 type phase struct {
 	name  string
-	first int // index of its first call
+	first int // index of its first step
 }
 
 // New makes an empty program.
 func New() *Program {
-	p := &Program{regs: firstReg, calls: make([]*Call, 0, 768), data: make([]byte, 0, 16<<10)}
+	// A common program has some four hundred steps.
+	p := &Program{
+		regs: firstReg, steps: make([]step, 0, 512), code: make([]uint64, 0, 4096), data: make([]byte, 0, 16<<10),
+	}
 	p.Phase("leave the runtime behind")
-	p.add(Call{
-		kind: kindNote, op: "execveat", object: "tandem-stub", into: -1,
-		why: "a program of its own does the rest: nothing of the runtime's, its memory or its file, is in the container",
-	})
+	p.note("execveat", "tandem-stub", "a program of its own does the rest: nothing of the runtime's, its memory or its file, is in the container")
 	return p
 }
 
@@ -96,16 +113,6 @@ type late struct {
 	file *os.File
 }
 
-// word is one in the child's memory.
-type word struct {
-	at    uint64
-	size  int // 4 or 8
-	mask  uint64
-	want  uint64 // or what is stored, or the register that is
-	errno unix.Errno
-	to    Label
-}
-
 // Late is a descriptor of a file that open opens when the program is started, and that is closed in the parent when the
 // child is there: so that making a program, and printing it, opens nothing. The argument may be used in several calls.
 func (p *Program) Late(name, show string, open func() (*os.File, error)) Arg {
@@ -115,106 +122,127 @@ func (p *Program) Late(name, show string, open func() (*os.File, error)) Arg {
 // Label is a place in a program that calls may go on at.
 type Label int
 
+// jump is a word whose upper half becomes a label's address.
+type jump struct {
+	word int32
+	step int32 // that it is part of
+	to   Label
+}
+
 // handler tells where a call goes on that fails with errno.
 type handler struct {
 	errno unix.Errno
+	step  int32
 	to    Label
+}
+
+// lateWord is a word that becomes a file's descriptor.
+type lateWord struct {
+	word int32
+	step int32
+	file *late
 }
 
 // next is the label of the call that follows.
 const next Label = -1
 
-// kind tells calls from what the interpreter does by itself.
-type kind uint8
-
-const (
-	kindCall kind = iota
-	kindJump
-	kindSync
-	kindAwait
-	kindMove
-	kindFork
-	kindExpect
-	kindStoreReg // a register's value into memory
-	kindLoad     // and back
-	kindNote     // done before the program begins
-)
-
-// Call is one system call of a program, or something the child does between two.
+// Call is a step of a program that can still be said more about.
 type Call struct {
-	op       string
-	object   string
-	why      string
-	nr       uintptr
-	args     []operand
-	shown    []Arg // the same as they are printed, but of a program that nobody prints
-	handlers []handler
-	into     Reg   // -1: the result is dropped
-	target   Label // of a jump
-	word     *word // in memory, of what compares or moves one
-	sync     int32 // of a sync, its index
-	kind     kind
-	quiet    bool // not part of the printed plan
+	p    *Program
+	step int
 }
 
 // Untold says that nobody will print the program, before any call is added. What its arguments are named is forgotten.
 func (p *Program) Untold() { p.untold = true }
 
-// add adds a call, and keeps its arguments.
-func (p *Program) add(c Call, args ...Arg) *Call {
-	const dozen = 24
-	if len(p.freeCalls) == 0 {
-		p.freeCalls = make([]Call, dozen)
+// add adds a step, and the first two words of its instruction.
+func (p *Program) add(s step, why string, into Reg, bits uint64, nr uint32) Call {
+	if !s.quiet {
+		p.number++
 	}
-	kept := &p.freeCalls[0]
-	p.freeCalls = p.freeCalls[1:]
-	*kept = c
-	p.calls = append(p.calls, kept)
-	if len(args) > len(p.freeOperands) {
-		p.freeOperands = make([]operand, max(4*dozen, len(args)))
-	}
-	kept.args = p.freeOperands[:len(args):len(args)]
-	p.freeOperands = p.freeOperands[len(args):]
-	for i := range args {
-		kept.args[i] = args[i].operand
-	}
+	s.at = int32(len(p.code))
+	p.steps = append(p.steps, s)
 	if !p.untold {
-		kept.shown = slices.Clone(args)
+		p.told = append(p.told, told{why: why, into: into})
 	}
-	return kept
+	p.code = append(p.code, uint64(s.kind)|bits|uint64(max(into, 0))<<resultShift, uint64(max(p.number, 1))|uint64(nr)<<32)
+	return Call{p, len(p.steps) - 1}
+}
+
+// operands adds arguments to the last step's instruction.
+func (p *Program) operands(args ...Arg) {
+	last := len(p.steps) - 1
+	for i, a := range args {
+		if a.isReg {
+			p.code[p.steps[last].at] |= 1 << (registersShift + i)
+		}
+		if a.late != nil {
+			p.late = append(p.late, lateWord{int32(len(p.code)), int32(last), a.late})
+		}
+		p.code = append(p.code, uint64(a.value))
+	}
+	p.tell(args...)
+}
+
+// tell puts down arguments that are only printed.
+func (p *Program) tell(args ...Arg) {
+	if !p.untold {
+		p.told[len(p.told)-1].args = slices.Clone(args)
+	}
+}
+
+// toWord lets the upper half of a word of the last step's become a label's address.
+func (p *Program) toWord(word int, to Label) {
+	if to != next {
+		p.jumps = append(p.jumps, jump{int32(word), int32(len(p.steps) - 1), to})
+	}
+}
+
+// note is a step that is done before the program begins.
+func (p *Program) note(op, object, why string) {
+	p.add(step{kind: kindJump, op: op, object: object}, why, -1, 0, 0)
+	p.code = p.code[:len(p.code)-2]
 }
 
 // Phase begins a phase: the calls added from now on serve the one purpose that it names, such as "mount proc on /proc".
 // A failed call's error begins with it.
 func (p *Program) Phase(format string, args ...any) {
-	p.phases = append(p.phases, phase{fmt.Sprintf(format, args...), len(p.calls)})
+	p.phases = append(p.phases, phase{fmt.Sprintf(format, args...), len(p.steps)})
 }
 
 // Call adds a system call. The object is what it is about, for people; args are at most six.
-func (p *Program) Call(op string, nr uintptr, object, why string, args ...Arg) *Call {
+func (p *Program) Call(op string, nr uintptr, object, why string, args ...Arg) Call {
 	if len(args) > 6 {
 		p.fail("%s: %d arguments, a system call has at most 6", op, len(args))
+		args = args[:6]
 	}
-	return p.add(Call{op: op, nr: nr, object: object, why: why, into: -1}, args...)
+	c := p.add(step{kind: kindCall, op: op, object: object}, why, -1, uint64(8*len(args))<<sizeShift, uint32(nr))
+	p.code = append(p.code, 0) // where its handlers are
+	p.operands(args...)
+	return c
 }
 
 // Into keeps the call's result in a register.
-func (c *Call) Into(r Reg) *Call {
-	c.into = r
+func (c Call) Into(r Reg) Call {
+	first := &c.p.code[c.p.steps[c.step].at]
+	*first = *first&(1<<resultShift-1) | uint64(r)<<resultShift
+	if !c.p.untold {
+		c.p.told[c.step].into = r
+	}
 	return c
 }
 
 // Accept goes on with the next call if this one fails with one of these errors.
-func (c *Call) Accept(errnos ...unix.Errno) *Call {
+func (c Call) Accept(errnos ...unix.Errno) Call {
 	for _, e := range errnos {
-		c.handlers = append(c.handlers, handler{e, next})
+		c.Else(e, next)
 	}
 	return c
 }
 
 // Else goes on at the label if the call fails with errno.
-func (c *Call) Else(errno unix.Errno, to Label) *Call {
-	c.handlers = append(c.handlers, handler{errno, to})
+func (c Call) Else(errno unix.Errno, to Label) Call {
+	c.p.handlers = append(c.p.handlers, handler{errno, int32(c.step), to})
 	return c
 }
 
@@ -225,41 +253,47 @@ func (p *Program) Label() Label {
 }
 
 // Bind puts the label before the call that is added next.
-func (p *Program) Bind(l Label) { p.labels[l] = len(p.calls) }
+func (p *Program) Bind(l Label) { p.labels[l] = len(p.steps) }
 
 // Jump goes on at the label.
 func (p *Program) Jump(to Label) {
-	p.add(Call{kind: kindJump, op: "jump", target: to, into: -1, quiet: true})
+	p.add(step{kind: kindJump, op: "jump", quiet: true}, "", -1, 0, 0)
+	p.toWord(len(p.code)-1, to)
 }
 
 // Sync tells the parent that the child has come here, and waits until the parent lets it go on.
-func (p *Program) Sync(name, why string) {
+func (p *Program) Sync(name, why string) { p.SyncValue(name, why, statusReg) }
+
+// SyncValue is Sync, and tells the parent what a register holds, see [Process.Value].
+func (p *Program) SyncValue(name, why string, r Reg) {
 	p.syncs = append(p.syncs, name)
-	p.add(Call{kind: kindSync, op: "sync", object: name, why: why, sync: int32(len(p.syncs) - 1), into: -1})
+	p.add(step{kind: kindSync, op: "sync", object: name}, why, -1, 0, uint32(len(p.syncs)-1))
+	p.code = append(p.code, uint64(r))
 }
 
 // Await waits until the parent lets it go on, by [Process.Go], which may have happened already: nothing is told, so who comes
 // first goes on at once. Syncs and awaits are let go on in the program's order.
 func (p *Program) Await(object, why string) {
-	p.add(Call{kind: kindAwait, op: "read", object: object, why: why, into: -1})
-}
-
-// SyncValue is Sync, and tells the parent what a register holds, see [Process.Value].
-func (p *Program) SyncValue(name, why string, r Reg) {
-	p.Sync(name, why)
-	p.calls[len(p.calls)-1].into = r
+	p.add(step{kind: kindAwait, op: "read", object: object}, why, -1, 0, 0)
 }
 
 // MoveStatus makes a file of the parent's what the child tells its failures to from now on, in place of the socket: a
 // pipe, say, that whoever lets it go on later has opened. There can be no sync after it.
 func (p *Program) MoveStatus(file Arg) {
-	p.add(Call{kind: kindMove, op: "move", into: statusReg, quiet: true}, file)
+	p.move(step{op: "move", quiet: true}, "", statusReg, file)
+}
+
+// move puts a number into a register.
+func (p *Program) move(s step, why string, r Reg, value Arg) {
+	s.kind = kindMove
+	p.add(s, why, r, 0, 0)
+	p.operands(value)
 }
 
 // Fork goes on in another child of the same parent, which takes this one's place: as only a new process is in a PID
 // namespace that its maker has joined. The parent is told its number.
 func (p *Program) Fork(why string) {
-	p.add(Call{kind: kindFork, op: "clone", object: "CLONE_PARENT", why: why, into: -1})
+	p.add(step{kind: kindFork, op: "clone", object: "CLONE_PARENT"}, why, -1, 0, 0)
 }
 
 // fail puts down an error of the program's making. Start and Err return them.
@@ -284,22 +318,14 @@ func (p *Program) check() error {
 			p.fail("label %d has no place", l)
 		}
 	}
-	if n := len(p.calls); n == 0 || p.calls[n-1].op != "exit_group" && p.calls[n-1].op != "execve" {
+	if last := p.steps[len(p.steps)-1].op; last != "exit_group" && last != "execve" {
 		p.fail("the program does not end")
 	}
 	return p.Err()
 }
 
-// Len is the number of calls that are printed.
-func (p *Program) Len() int {
-	n := 0
-	for _, c := range p.calls {
-		if !c.quiet {
-			n++
-		}
-	}
-	return n
-}
+// Len is the number of steps that are printed.
+func (p *Program) Len() int { return p.number }
 
 // Phases is the program as a plan's phases, to be printed.
 func (p *Program) Phases() []plan.Phase {
@@ -310,17 +336,17 @@ func (p *Program) Phases() []plan.Phase {
 	}
 	skipped := p.skipped()
 	for i, ph := range starts {
-		end := len(p.calls)
+		end := len(p.steps)
 		if i+1 < len(starts) {
 			end = starts[i+1].first
 		}
 		out := plan.Phase{Name: ph.name}
-		for i, c := range p.calls[ph.first:end] {
-			if c.quiet {
+		for i := ph.first; i < end; i++ {
+			if p.steps[i].quiet {
 				continue
 			}
-			step := c.step()
-			if skipped[ph.first+i] {
+			step := p.printed(i)
+			if skipped[i] {
 				step.Why = strings.TrimSpace(step.Why + " " + onlyIfNeeded)
 			}
 			out.Steps = append(out.Steps, step)
@@ -342,13 +368,13 @@ type Leg struct {
 func (p *Program) Legs() []Leg {
 	var legs []Leg
 	var leg Leg
-	for _, c := range p.calls {
-		if c.quiet {
+	for _, s := range p.steps {
+		if s.quiet {
 			continue
 		}
 		leg.Steps++
-		if c.kind == kindSync {
-			leg.Sync = c.object
+		if s.kind == kindSync {
+			leg.Sync = s.object
 			legs, leg = append(legs, leg), Leg{}
 		}
 	}
@@ -358,43 +384,39 @@ func (p *Program) Legs() []Leg {
 // onlyIfNeeded ends the reason of a step that a program may pass over.
 const onlyIfNeeded = "(only if needed)"
 
-// skipped tells of each call whether a jump may lead past it.
+// skipped tells of each step whether a jump may lead past it.
 func (p *Program) skipped() []bool {
-	skipped := make([]bool, len(p.calls))
-	past := func(from int, to Label) {
+	skipped := make([]bool, len(p.steps))
+	past := func(from int32, to Label) {
 		if to == next {
 			return
 		}
-		for i := from + 1; i < p.labels[to]; i++ {
+		for i := int(from) + 1; i < p.labels[to]; i++ {
 			skipped[i] = true
 		}
 	}
-	for i, c := range p.calls {
-		switch c.kind {
-		case kindJump:
-			past(i, c.target)
-		case kindExpect:
-			past(i, c.word.to)
-		}
-		for _, h := range c.handlers {
-			past(i, h.to)
-		}
+	for _, j := range p.jumps {
+		past(j.step, j.to)
+	}
+	for _, h := range p.handlers {
+		past(h.step, h.to)
 	}
 	return skipped
 }
 
-// step is the call as a step that is only told of.
-func (c *Call) step() plan.Step {
-	s := plan.Step{Op: c.op, Object: c.object, Why: c.why}
-	for _, a := range c.shown {
+// printed is a step that is only told of.
+func (p *Program) printed(index int) plan.Step {
+	s, t := p.steps[index], p.told[index]
+	out := plan.Step{Op: s.op, Object: s.object, Why: t.why}
+	for _, a := range t.args {
 		if !a.hidden {
-			s.Args = append(s.Args, plan.A(a.name, a.shown()))
+			out.Args = append(out.Args, plan.A(a.name, a.shown()))
 		}
 	}
-	if c.into >= 0 {
-		s.Args = append(s.Args, plan.A("->", c.into))
+	if t.into >= 0 {
+		out.Args = append(out.Args, plan.A("->", t.into))
 	}
-	return s
+	return out
 }
 
 func (a Arg) shown() any {

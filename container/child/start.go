@@ -114,50 +114,54 @@ func (p *Program) first(o Options, keep []int, file int) []uint64 {
 		registers = headerWords
 		name      = registers + 1 // "tandem-stub", and behind it the empty path
 		argv      = name + 2
-		envp      = argv + 1 // argv's end is all of it
-		rights    = envp + 1 // struct __user_cap_header_struct and two of __user_cap_data_struct, see capset(2)
+		envp      = argv + 1    // argv's end is all of it
+		invalid   = envp + 1    // a handler: EINVAL is the same as success
+		rights    = invalid + 1 // struct __user_cap_header_struct and two of __user_cap_data_struct, see capset(2)
 		begin     = rights + 4
 	)
-	const most = 8 // words of an instruction here
-	e := encoder{words: make([]uint64, begin, begin+most*(len(keep)+lastRight+5))}
-	at := func(word int) uint64 { return addressOf(e.words) + uint64(8*word) }
-	e.words[headerRegisters], e.words[headerBegin] = at(registers), at(begin)
-	e.words[registers] = uint64(keep[0])
-	e.words[name] = binary.LittleEndian.Uint64([]byte("tandem-s"))
-	e.words[name+1] = binary.LittleEndian.Uint64([]byte("tub\x00\x00\x00\x00\x00"))
-	e.words[argv] = at(name)
+	const most = 9 // words of an instruction, whose last the machine looks at in any case
+	words := make([]uint64, begin, begin+most*(len(keep)+lastRight+5))
+	at := func(word int) uint64 { return addressOf(words) + uint64(8*word) }
+	call := func(nr uint64, args ...uint64) {
+		words = append(words, uint64(kindCall)|uint64(8*len(args))<<sizeShift, number|nr<<32, 0)
+		words = append(words, args...)
+	}
+	words[headerRegisters], words[headerBegin] = at(registers), at(begin)
+	words[registers] = uint64(keep[0])
+	words[name] = binary.LittleEndian.Uint64([]byte("tandem-s"))
+	words[name+1] = binary.LittleEndian.Uint64([]byte("tub\x00\x00\x00\x00\x00"))
+	words[argv] = at(name)
 
 	if own := slack.Own(); own != 0 {
-		e.call(number, unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, uint64(own), 0, 0, 0) // this thread's may be another
+		call(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, uint64(own), 0, 0, 0) // this thread's may be another
 	}
 	for _, fd := range keep {
-		e.call(number, unix.SYS_FCNTL, uint64(fd), unix.F_SETFD, 0)
+		call(unix.SYS_FCNTL, uint64(fd), unix.F_SETFD, 0)
 	}
 	if o.Namespaces&unix.CLONE_NEWUSER != 0 {
-		e.words[rights] = unix.LINUX_CAPABILITY_VERSION_3 // and 0: this process
+		// It has all rights in the namespace, and would lose them when it executes the stub: it is not root there before the
+		// namespace knows of users, and who is not root keeps only what is ambient, see capabilities(7). The program's own
+		// capset ends that.
+		words[rights] = unix.LINUX_CAPABILITY_VERSION_3 // and 0: this process
 		for i := rights + 1; i < begin; i++ {
-			e.words[i] = ^uint64(0)
+			words[i] = ^uint64(0)
 		}
-		e.keepRights(number, at(rights), at(rights+1))
+		call(unix.SYS_CAPSET, at(rights), at(rights+1))
+		words[invalid] = uint64(unix.EINVAL) // of those that there are not
+		for n := range uint64(lastRight + 1) {
+			first := len(words)
+			call(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, n, 0, 0)
+			words[first] |= 1 << handlersShift
+			words[first+2] = at(invalid)
+		}
 	}
-	e.call(number, unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, at(headerMask), 0, 8)
-	e.call(number, unix.SYS_EXECVEAT, uint64(file), at(name+1)+4, at(argv), at(envp), unix.AT_EMPTY_PATH)
-	return e.words
+	call(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, at(headerMask), 0, 8)
+	call(unix.SYS_EXECVEAT, uint64(file), at(name+1)+4, at(argv), at(envp), unix.AT_EMPTY_PATH)
+	return words
 }
 
 // lastRight is the greatest capability that there can be.
 const lastRight = 63
-
-// keepRights lets a process keep all capabilities that it has in a new user namespace while it executes the stub. It is not
-// root there before the namespace knows of users, and who is not root keeps only those that are ambient, see
-// capabilities(7). They end with the program's own capset.
-func (e *encoder) keepRights(number uint32, header, data uint64) {
-	e.call(number, unix.SYS_CAPSET, header, data)
-	for n := range uint64(lastRight + 1) {
-		e.instruction(opCall, 5*8, 1, 0, -1, number, unix.SYS_PRCTL)
-		e.words = append(e.words, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, n, 0, 0, uint64(unix.EINVAL)) // there are fewer
-	}
-}
 
 // write puts the program into an anonymous file, as the stub reads it.
 func (p *Program) write(status int) (fd int, err error) {
@@ -166,76 +170,94 @@ func (p *Program) write(status int) (fd int, err error) {
 	header := [headerWords]uint64{headerRegisters: p.words(registers...)}
 	p.align()
 	header[headerBegin] = p.end()
-	code := p.encode(append(slices.Clone(p.files), status))
-	if size := 8*(len(header)+len(code)) + len(p.data); size > programLimit {
+	closing := closing(append(p.kept(), status))
+	if err := p.link(p.end() + uint64(8*len(closing))); err != nil {
+		return -1, err
+	}
+	parts := [][]byte{wordBytes(header[:]), p.data, wordBytes(closing), wordBytes(p.code)}
+	size := 0
+	for _, part := range parts {
+		size += len(part)
+	}
+	if size > programLimit {
 		return -1, fmt.Errorf("child: a program of %d bytes, at most %d: %w", size, programLimit, unix.E2BIG)
 	}
 	if fd, err = unix.MemfdCreate("tandem-program", unix.MFD_CLOEXEC); err != nil {
 		return -1, os.NewSyscallError("memfd_create", err)
 	}
-	parts := [][]byte{wordBytes(header[:]), p.data, wordBytes(code)}
-	if n, err := unix.Writev(fd, parts); err != nil || n != len(parts[0])+len(parts[1])+len(parts[2]) {
+	if n, err := unix.Writev(fd, parts); err != nil || n != size {
 		unix.Close(fd)
-		return -1, fmt.Errorf("child: write a program: %d bytes: %w", n, err)
+		return -1, fmt.Errorf("child: write a program: %d of %d bytes: %w", n, size, err)
 	}
 	return fd, nil
 }
 
-// encode turns calls into instructions. The first close descriptors, all but those that are kept.
-func (p *Program) encode(keep []int) []uint64 {
+// kept are the descriptors that the program and its command use.
+func (p *Program) kept() []int {
+	keep := slices.Clone(p.files)
 	for fd := range p.preserve {
 		keep = append(keep, 3+fd)
 	}
+	return keep
+}
+
+// closing closes all descriptors but those that are kept.
+func closing(keep []int) (code []uint64) {
 	ranges := gaps(keep)
-	const closing = 2 + 3 // words to close one
-	places := make([]uint64, len(p.calls)+1)
-	at := p.end() + uint64(8*closing*len(ranges)/2)
-	for i, c := range p.calls {
-		places[i] = at
-		at += uint64(8 * c.size())
-	}
-	places[len(p.calls)] = at
-	e := encoder{words: make([]uint64, 0, (at-p.end())/8)}
 	for i := 0; i < len(ranges); i += 2 {
-		e.call(1, unix.SYS_CLOSE_RANGE, uint64(ranges[i]), uint64(ranges[i+1]), 0)
+		code = append(code, uint64(kindCall)|3*8<<sizeShift, 1|unix.SYS_CLOSE_RANGE<<32, 0, uint64(ranges[i]), uint64(ranges[i+1]), 0)
 	}
-	place := func(l Label) uint64 {
+	return code
+}
+
+// link gives labels their addresses, for code that begins at base, and puts the handlers behind it.
+func (p *Program) link(base uint64) error {
+	address := func(l Label) uint64 {
 		if l == next {
 			return 0
 		}
-		return places[p.labels[l]]
-	}
-	number := uint32(0)
-	for _, c := range p.calls {
-		if !c.quiet {
-			number++
+		word := len(p.code)
+		if at := p.labels[l]; at < len(p.steps) {
+			word = int(p.steps[at].at)
 		}
-		e.encode(c, number, place)
+		return base + uint64(8*word)
 	}
-	return e.words
+	for _, j := range p.jumps {
+		p.code[j.word] |= address(j.to) << 32
+	}
+	slices.SortStableFunc(p.handlers, func(a, b handler) int { return int(a.step - b.step) })
+	table := make([]uint64, len(p.handlers))
+	behind := base + uint64(8*len(p.code))
+	for i, h := range p.handlers {
+		first := p.steps[h.step].at
+		if i == 0 || p.handlers[i-1].step != h.step {
+			p.code[first+2] = behind + uint64(8*i)
+		}
+		if p.code[first]>>handlersShift&0xff == 0xff {
+			return fmt.Errorf("child: %s may fail with more than %d errors: %w", p.steps[h.step].op, 0xff, unix.E2BIG)
+		}
+		p.code[first] += 1 << handlersShift
+		table[i] = uint64(h.errno) | address(h.to)<<32
+	}
+	p.code = append(p.code, table...)
+	return nil
 }
 
 // openLate opens the files that the program wants open when it starts.
 func (p *Program) openLate() error {
-	for _, c := range p.calls {
-		for i := range c.args {
-			a := &c.args[i]
-			if a.late == nil {
-				continue
+	for _, l := range p.late {
+		if l.file.file == nil {
+			f, err := l.file.open()
+			if err == nil {
+				f, err = aboveFile(f, p.lowest())
 			}
-			if a.late.file == nil {
-				f, err := a.late.open()
-				if err == nil {
-					f, err = aboveFile(f, p.lowest())
-				}
-				if err != nil {
-					return fmt.Errorf("%s: %w", c.op, err)
-				}
-				a.late.file = f
-				p.files = append(p.files, int(f.Fd()))
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.steps[l.step].op, err)
 			}
-			a.value = a.late.file.Fd()
+			l.file.file = f
+			p.files = append(p.files, int(f.Fd()))
 		}
+		p.code[l.word] = uint64(l.file.file.Fd())
 	}
 	return nil
 }
@@ -254,11 +276,9 @@ func aboveFile(f *os.File, min int) (*os.File, error) {
 }
 
 func (p *Program) closeLate() {
-	for _, c := range p.calls {
-		for _, a := range c.args {
-			if a.late != nil && a.late.file != nil {
-				a.late.file.Close() // a second time is no harm
-			}
+	for _, l := range p.late {
+		if l.file.file != nil {
+			l.file.file.Close() // a second time is no harm
 		}
 	}
 }

@@ -45,9 +45,8 @@ func (p *Program) Result(name string, r Reg) Word {
 
 // storeReg writes what a register holds into memory.
 func (p *Program) storeReg(at uint64, r Reg) {
-	p.add(Call{
-		kind: kindStoreReg, op: "store", into: -1, quiet: true, word: &word{at: at, want: uint64(r)},
-	})
+	p.add(step{kind: kindStoreReg, op: "store", quiet: true}, "", -1, 0, 0)
+	p.code = append(p.code, at, uint64(r))
 }
 
 // Load takes a word's masked value into a register, to be an argument.
@@ -59,14 +58,13 @@ func (p *Program) Load(w Word, mask uint64) Reg {
 
 // LoadInto is Load into a register that there is.
 func (p *Program) LoadInto(r Reg, w Word, mask uint64) {
-	p.add(Call{
-		kind: kindLoad, op: "load", into: r, quiet: true, word: &word{at: w.at, size: w.size, mask: mask},
-	})
+	p.add(step{kind: kindLoad, op: "load", quiet: true}, "", r, wide(w.size), 0)
+	p.code = append(p.code, w.at, mask)
 }
 
 // Set puts a number into a register.
 func (p *Program) Set(r Reg, v uint64) {
-	p.add(Call{kind: kindMove, op: "move", into: r, quiet: true}, arg("", uintptr(v), nil))
+	p.move(step{op: "move", quiet: true}, "", r, arg("", uintptr(v), nil))
 }
 
 // Expect fails with errno unless the masked word is want.
@@ -76,22 +74,26 @@ func (p *Program) Expect(w Word, mask, want uint64, errno unix.Errno, why string
 
 // Unless goes on at the label unless the masked word is want.
 func (p *Program) Unless(w Word, mask, want uint64, to Label) {
-	p.add(Call{
-		kind: kindExpect, op: "if", object: fmt.Sprintf("%s&%#x == %#x", w.name, mask, want), into: -1, quiet: true,
-		word: &word{at: w.at, size: w.size, mask: mask, want: want, to: to},
-	})
+	p.expect(step{op: "if", quiet: true}, "", w, mask, want, 0, to)
 }
 
 // Fail ends the child with an error of the program's own: the object says what is wrong.
 func (p *Program) Fail(object string, errno unix.Errno, why string) {
-	p.add(Call{
-		kind: kindExpect, op: "fail", object: object, why: why, into: -1,
-		word: &word{at: p.room(8), size: 8, want: 1, errno: errno, to: next},
-	}, Flags("with", uint64(errno), unix.ErrnoName(errno)))
+	never := Word{at: p.room(8), size: 8}
+	p.expect(step{op: "fail", object: object}, why, never, ^uint64(0), 1, errno, next)
+	p.tell(Flags("with", uint64(errno), unix.ErrnoName(errno)))
+}
+
+// expect compares a word with want, and goes on at the label, or fails with errno.
+func (p *Program) expect(s step, why string, w Word, mask, want uint64, errno unix.Errno, to Label) {
+	s.kind = kindExpect
+	p.add(s, why, -1, wide(w.size), 0)
+	p.code = append(p.code, w.at, mask, want, uint64(errno))
+	p.toWord(len(p.code)-1, to)
 }
 
 // MountSetattrFrom is MountSetattr with a user namespace whose descriptor a register holds, for MOUNT_ATTR_IDMAP.
-func (p *Program) MountSetattrFrom(dir Arg, path string, flags uint64, attr unix.MountAttr, userns Reg, why string) *Call {
+func (p *Program) MountSetattrFrom(dir Arg, path string, flags uint64, attr unix.MountAttr, userns Reg, why string) Call {
 	at := p.place(bytesOf(&attr))
 	p.storeReg(at+attrUserNS, userns)
 	return p.Call("mount_setattr", unix.SYS_MOUNT_SETATTR, path, why, named("dir", dir), hidden(p.Str("path", path)),

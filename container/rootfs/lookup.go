@@ -30,7 +30,7 @@ type lookup struct {
 
 // open opens a path below dir. A path with ".." in it (a link's, say) may have to be walked again if something was
 // moved meanwhile: then the kernel can't tell if it left the root, and says EAGAIN.
-func open(p *child.Program, dir child.Reg, path string, flags, resolve uint64, into child.Reg, why string) *child.Call {
+func open(p *child.Program, dir child.Reg, path string, flags, resolve uint64, into child.Reg, why string) child.Call {
 	again := p.Label()
 	p.Bind(again)
 	call, _ := p.Openat2(child.From("dir", dir), path, unix.OpenHow{Flags: flags, Resolve: resolve}, why)

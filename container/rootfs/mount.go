@@ -166,7 +166,7 @@ func (b *Build) create(p *child.Program, m *mount, or ...refused) {
 
 func (b *Build) createWith(p *child.Program, m *mount, data []datum, or ...refused) {
 	open, _ := p.Fsopen(m.fstype, "")
-	calls := []*child.Call{open.Into(m.reg)}
+	calls := []child.Call{open.Into(m.reg)}
 	if m.source != "" {
 		p.Fsconfig(m.reg, "source", m.source, false)
 	}
@@ -192,7 +192,7 @@ type refused struct {
 }
 
 // fsmount makes a mount of what was created.
-func (b *Build) fsmount(p *child.Program, m *mount) *child.Call {
+func (b *Build) fsmount(p *child.Program, m *mount) child.Call {
 	value := m.one.value
 	if m.late() {
 		value &^= unix.MOUNT_ATTR_RDONLY
