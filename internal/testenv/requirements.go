@@ -31,6 +31,7 @@ var (
 
 	NewUIDMap         = requirement("newuidmap", checkProgram("newuidmap"))
 	AppArmorParser    = requirement("apparmor_parser", checkProgram("apparmor_parser"))
+	Checkpolicy       = requirement("checkpolicy", checkProgram("checkpolicy"))
 	GCC               = requirement("gcc", checkProgram("gcc"))
 	LibSeccomp        = requirement("libseccomp", checkFile("/usr/include/seccomp.h"))
 	LinuxUAPI         = requirement("linux-uapi", checkFile("/usr/include/x86_64-linux-gnu/asm/unistd_x32.h"))
