@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +36,7 @@ func (f *failure) Unwrap() error { return f.error }
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	g := &global{log: logger{stderr: stderr}}
 	defer g.log.close()
-	root := newRootCommand(g)
+	root := newRootCommand(g, args...)
 	root.CompletionOptions.DisableDefaultCmd = !slices.Contains(args, "completion") // it is made of pages of text
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -61,7 +62,46 @@ func (g *global) finish(err error) int {
 	return statusFailed
 }
 
-func newRootCommand(g *global) *cobra.Command {
+// verbs are all commands.
+var verbs = []struct {
+	name string
+	make func(*global) *cobra.Command
+}{
+	{"create", newCreateCommand},
+	{"start", newStartCommand},
+	{"state", newStateCommand},
+	{"kill", newKillCommand},
+	{"delete", newDeleteCommand},
+	{"run", newRunCommand},
+	{"exec", newExecCommand},
+	{"ps", newPSCommand},
+	{"list", newListCommand},
+	{"pause", newPauseCommand},
+	{"resume", newResumeCommand},
+	{"update", newUpdateCommand},
+	{"events", newEventsCommand},
+	{"features", func(*global) *cobra.Command { return newFeaturesCommand() }},
+	{"spec", func(*global) *cobra.Command { return newSpecCommand() }},
+	{"checkpoint", func(*global) *cobra.Command { return newUnsupportedCommand("checkpoint") }},
+	{"restore", func(*global) *cobra.Command { return newUnsupportedCommand("restore") }},
+}
+
+func anyVerb(string) bool { return true }
+
+// addVerbs gives root those that are wanted, and that it does not have yet.
+func addVerbs(root *cobra.Command, g *global, wanted func(name string) bool) {
+	for _, v := range verbs {
+		had := slices.ContainsFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == v.name })
+		if !had && wanted(v.name) {
+			root.AddCommand(v.make(g))
+		}
+	}
+}
+
+// newRootCommand makes the command and its verbs: those that the command line names, or all if it names none. A verb that is
+// made and not run takes time for nothing, its flags above all. A name that is no verb where it stands does no harm: it can
+// only be that of one verb too many.
+func newRootCommand(g *global, args ...string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tandem-oci",
 		Short: "Create, start and end containers, as the OCI runtime specification tells",
@@ -85,25 +125,17 @@ func newRootCommand(g *global) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, "%v", err) })
 	g.register(root.PersistentFlags())
-	root.AddCommand(
-		newCreateCommand(g),
-		newStartCommand(g),
-		newStateCommand(g),
-		newKillCommand(g),
-		newDeleteCommand(g),
-		newRunCommand(g),
-		newExecCommand(g),
-		newPSCommand(g),
-		newListCommand(g),
-		newPauseCommand(g),
-		newResumeCommand(g),
-		newUpdateCommand(g),
-		newEventsCommand(g),
-		newFeaturesCommand(),
-		newSpecCommand(),
-		newUnsupportedCommand("checkpoint"),
-		newUnsupportedCommand("restore"),
-	)
+	addVerbs(root, g, func(name string) bool { return slices.Contains(args, name) })
+	if !root.HasSubCommands() || strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		addVerbs(root, g, anyVerb)
+	}
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if cmd == root {
+			addVerbs(root, g, anyVerb)
+		}
+		help(cmd, args)
+	})
 	return root
 }
 
