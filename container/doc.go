@@ -29,6 +29,19 @@
 // No field of a configuration is passed over in silence. Each is in the plan; or it is refused, by its name, where the kernel,
 // or this machine, has no such thing.
 //
+// # Security modules
+//
+// A kernel may have one more part to tell something: AppArmor, by which rules the command runs (process.apparmorProfile, a
+// profile that is loaded); or SELinux, what the process and its file systems are called in the policy that decides
+// (process.selinuxLabel, linux.mountLabel). Which of the two it is was settled when the machine was booted.
+//
+//	self/attr/apparmor/exec  ◄── "exec PROFILE"     the child, while it still has the runtime's rights: it asks
+//	execve of the command                           the kernel gives: from here on the rules hold
+//
+// So a profile need allow nothing of what makes a container, not even that its command is executed. What is started in a
+// container later has the container's labels, unless it names others. A label that the kernel does not know is an error
+// that names it, and so is a process's where its module is missing: nothing runs with fewer rules than were asked for.
+//
 // [Spec] is what is wanted, [Container] what there is. A container's state is a folder with a file that is whole from
 // the first, so that any process may find it, at any moment; what a maker that was killed has left, [Container.Delete] with
 // force removes. Processes are held by pidfd, and told from others that got their number by the time of their start.

@@ -149,6 +149,10 @@ func TestFeatures(t *testing.T) {
 		!slices.Contains(f.Linux.Capabilities, "CAP_CHECKPOINT_RESTORE") {
 		t.Errorf("features of Linux: %+v", f.Linux)
 	}
+	// Whether this kernel has them is another matter, see features-linux.md.
+	if !*f.Linux.Apparmor.Enabled || !*f.Linux.Selinux.Enabled {
+		t.Errorf("features: AppArmor %v, SELinux %v", *f.Linux.Apparmor.Enabled, *f.Linux.Selinux.Enabled)
+	}
 }
 
 func TestSpec(t *testing.T) {
