@@ -143,7 +143,7 @@ func (a *assembly) makeProcess(warn func(string, ...any)) (*identity, error) {
 	x := &identity{Process: c.Process, caps: caps, linux: c.Linux, env: withHome(c.Process, a.rootFolders())}
 	x.setIDs = maySetGroups(a.ns, c.Process.User.AdditionalGids)
 	if !a.spec.NoNewKeyring {
-		x.keyring = "_ses." + a.spec.ID
+		x.keyring = keyringName(a.spec.ID)
 	}
 	if c.Linux.Seccomp != nil {
 		if x.filter, err = seccomp.Compile(c.Linux.Seccomp); err != nil {

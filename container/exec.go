@@ -89,6 +89,9 @@ func (c *Container) execProcess(s *ExecSpec) (*identity, error) {
 	}
 	x := &identity{Process: &process, cpus: cpus, caps: caps, env: withHome(s.Process, []string{fmt.Sprintf("/proc/%d/root", c.state.Init.PID)}), linux: l}
 	x.setIDs = maySetGroups(ns, s.Process.User.AdditionalGids)
+	if c.state.OwnKeys {
+		x.keyring = keyringName(c.state.ID)
+	}
 	if l.Seccomp != nil {
 		if x.filter, err = seccomp.Compile(l.Seccomp); err != nil {
 			return nil, err

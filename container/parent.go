@@ -165,6 +165,7 @@ func (a *assembly) run(ctx context.Context) error {
 		ID: s.ID, Bundle: s.Bundle, Rootfs: a.rootPath(), Created: now(), Owner: os.Geteuid(), ctx: ctx,
 		Version: s.Config.Version, Annotations: s.Config.Annotations, Command: s.Config.Process.Args[0],
 		HostMounts: !a.ns.has(unix.CLONE_NEWNS), OwnPIDs: a.ns.new&unix.CLONE_NEWPID != 0,
+		OwnKeys: !s.NoNewKeyring,
 	}
 	a.state.Notify = s.Notify
 	if h := s.Config.Hooks; h != nil {

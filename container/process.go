@@ -23,9 +23,13 @@ type identity struct {
 	filter  *seccomp.Filter
 	env     []string
 	setIDs  bool   // whether setgroups(2) is possible
-	keyring string // a name for a new session keyring, or empty
+	keyring string // a name for a new session keyring, see keyringName, or empty
 	linux   *specs.Linux
 }
+
+// keyringName is the name of a container's session keyring, see session-keyring(7). A process that is started in the
+// container later gets another one of that name: to find the first by its name, others would have to be let into it.
+func keyringName(id string) string { return "_ses." + id }
 
 // early is what has to be done while the child is still root on the host's terms.
 func (x *identity) early(p *child.Program) {

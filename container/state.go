@@ -58,6 +58,7 @@ type state struct {
 	Beneath     uint64            `json:"beneath,omitempty"`    // and this the mount that Rootfs was on before
 	Notify      bool              `json:"notify,omitempty"`     // it has a socket for sd_notify(3)
 	OwnPIDs     bool              `json:"ownPIDs,omitempty"`    // a PID namespace of its own, which ends with its first process
+	OwnKeys     bool              `json:"ownKeys,omitempty"`    // a session keyring of its own, see keyringName
 	ConfigSize  int               `json:"configSize"`           // bytes of the configuration, which follows
 
 	ctx context.Context // of the one call that makes it

@@ -53,6 +53,9 @@ func (s *state) encode() ([]byte, error) {
 	if s.OwnPIDs {
 		w.Bool("ownPIDs", true)
 	}
+	if s.OwnKeys {
+		w.Bool("ownKeys", true)
+	}
 	w.Int("configSize", int64(s.ConfigSize))
 	w.End()
 	return w.Text()
@@ -129,6 +132,8 @@ func stateField(r *fastjson.Reader, key string, s *state) {
 		s.Notify = r.Bool()
 	case "ownPIDs":
 		s.OwnPIDs = r.Bool()
+	case "ownKeys":
+		s.OwnKeys = r.Bool()
 	case "configSize":
 		s.ConfigSize = fastjson.Number[int](r)
 	default:

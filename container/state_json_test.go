@@ -24,7 +24,7 @@ func someStates() []state {
 		ID: "full", Created: made.In(time.FixedZone("", -90*60)), Cgroup: map[string]string{"cpu,cpuacct": "/y", "b": "/z", "a": ""},
 		RDT: &rdtState{Path: "/r", Tasks: []string{"/r/tasks"}}, Annotations: map[string]string{"k": "v", "": "w"},
 		Poststart: hooks, Poststop: hooks[:1], StartHooks: hooks[1:],
-		HostMounts: true, Beneath: math.MaxUint64, Notify: true, OwnPIDs: true,
+		HostMounts: true, Beneath: math.MaxUint64, Notify: true, OwnPIDs: true, OwnKeys: true,
 	}}
 	for _, odd := range []string{"\"\\/", "\x00\x1f\x7f\n", "<&>", "ü\u2028", "a\xff\xed\xa0\x80"} {
 		states = append(states, state{
