@@ -39,7 +39,7 @@ func newAttachCommand() *cobra.Command {
 			"that was started with --detach, or with -t in the foreground. It ends as the container does, with its status. The keys\n" +
 			"Ctrl-P Ctrl-Q leave it running, where it has a terminal (--tty). Several may be attached at the same time.",
 		Example: "  tandem run -dit --name shell alpine && tandem attach shell\n  tandem attach --no-stdin web",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("container"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := oneBox(args[0])
 			if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -51,11 +52,30 @@ func oneBox(word string) (*box.Record, error) {
 	return home.Find(word)
 }
 
+// atLeastOne is for verbs that take some of a kind.
 func atLeastOne(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return nil
 		}
-		return fmt.Errorf("%s: the %s is missing\nSee '%s --help'", cmd.CommandPath(), what, cmd.CommandPath())
+		return argumentError(cmd, "the %s is missing", what)
 	}
+}
+
+// exactly is for verbs that take one of each kind.
+func exactly(what ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(what):
+			return argumentError(cmd, "the %s is missing", what[len(args)])
+		case len(args) > len(what):
+			return argumentError(cmd, "what is %q? It takes one %s", args[len(what)], strings.Join(what, ", one "))
+		}
+		return nil
+	}
+}
+
+func argumentError(cmd *cobra.Command, format string, args ...any) error {
+	verb := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
+	return fmt.Errorf("%s: %s\nSee '%s --help'", verb, fmt.Sprintf(format, args...), cmd.CommandPath())
 }

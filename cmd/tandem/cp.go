@@ -42,7 +42,7 @@ func newCpCommand() *cobra.Command {
 		Long:  cpHelp,
 		Example: "  tandem cp web:/var/log/nginx ./logs\n  tandem cp site/. web:/www\n" +
 			"  tandem cp web:/etc - | tar t\n  tar c -C site . | tandem cp - web:/www",
-		Args: cobra.ExactArgs(2),
+		Args: exactly("source", "target"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := copyFiles(cmd, f, args[0], args[1])
 			if errors.Is(err, context.Canceled) {

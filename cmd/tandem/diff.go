@@ -14,7 +14,7 @@ func newDiffCommand() *cobra.Command {
 		Long: "Lists what a container has added (A), changed (C) and deleted (D) of the files that it began with. What lies on\n" +
 			"volumes and in memory is not among them.",
 		Example: "  tandem diff web",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("container"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := oneBox(args[0])
 			if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -14,7 +13,7 @@ import (
 func newExecCommand() *cobra.Command {
 	var (
 		o                   box.ExecOptions
-		env                 []string
+		env, envFiles       []string
 		interactive, detach bool
 		keys                keysFlag
 	)
@@ -27,7 +26,7 @@ func newExecCommand() *cobra.Command {
 		Example: "  tandem exec -it web sh\n  tandem exec -u www-data -w /www web ls -l",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				return errors.New("exec: the command is missing\nSee 'tandem exec --help'")
+				return argumentError(cmd, "the command is missing")
 			}
 			return atLeastOne("container")(cmd, args)
 		},
@@ -37,7 +36,7 @@ func newExecCommand() *cobra.Command {
 				return err
 			}
 			o.Command = args[1:]
-			if o.Env, err = parseEnv(env); err != nil {
+			if o.Env, err = readEnv(envFiles, env); err != nil {
 				return err
 			}
 			if o.TTY && interactive && !detach && !isTerminal(cmd.InOrStdin()) {
@@ -55,6 +54,7 @@ func newExecCommand() *cobra.Command {
 	flags.BoolVarP(&o.TTY, "tty", "t", false, "give the command a terminal")
 	flags.BoolVarP(&detach, "detach", "d", false, "leave it running; its output goes nowhere")
 	flags.StringArrayVarP(&env, "env", "e", nil, "`NAME=VALUE` for the environment, or NAME for this process's value")
+	flags.StringArrayVar(&envFiles, "env-file", nil, "read such lines from `FILE`")
 	flags.StringVarP(&o.User, "user", "u", "", "run as `USER[:GROUP]`, names or numbers of the container's own")
 	flags.StringVarP(&o.Workdir, "workdir", "w", "", "start in `DIR` of the container")
 	keys.register(flags, ", with -it")

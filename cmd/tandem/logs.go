@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,54 +14,66 @@ import (
 )
 
 func newLogsCommand() *cobra.Command {
-	var follow, stamps, asJSON bool
-	tail := -1
+	var stamps, asJSON bool
+	var since, until string
+	o := box.LogOptions{Last: -1}
 	cmd := &cobra.Command{
 		Use:   "logs [flags] CONTAINER",
 		Short: "Print what a detached container has written",
 		Long: "Prints what a detached container has written, its standard output and standard error each to tandem's own.\n" +
-			"Of a long log the last 32 MiB or so are kept.",
-		Example: "  tandem logs -f web\n  tandem logs --tail 10 --timestamps web",
-		Args:    cobra.ExactArgs(1),
+			"Of a long log the last 32 MiB or so are kept. Times are those of tandem events.",
+		Example: "  tandem logs -f --tail 100 web\n  tandem logs --since 10m --timestamps web",
+		Args:    exactly("container"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			times, err := eventTimes(since, until, time.Now())
+			if err != nil {
+				return err
+			}
+			o.Since, o.Until = times.Since, times.Until
 			r, err := oneBox(args[0])
 			if err != nil {
 				return err
 			}
-			show := func(e box.Entry) error { return printEntry(cmd, e, stamps, asJSON) }
-			if tail >= 0 && !follow {
-				return printTail(cmd, r, tail, show)
-			}
-			err = r.Logs(cmd.Context(), follow, show)
-			if follow && errors.Is(err, cmd.Context().Err()) && err != nil {
+			err = r.Logs(cmd.Context(), o, func(e box.Entry) error { return printEntry(cmd, e, stamps, asJSON) })
+			if o.Follow && err != nil && errors.Is(err, cmd.Context().Err()) {
 				return exitStatus(statusInterrupted)
 			}
 			return err
 		},
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the container ends")
+	cmd.Flags().BoolVarP(&o.Follow, "follow", "f", false, "go on until the container ends")
 	cmd.Flags().BoolVarP(&stamps, "timestamps", "t", false, "print the time of each line")
-	cmd.Flags().IntVarP(&tail, "tail", "n", -1, "print the last `NUMBER` of lines (not with --follow)")
+	cmd.Flags().VarP((*tailValue)(&o.Last), "tail", "n", "of those lines that there are, print the last `NUMBER`, or all")
+	cmd.Flags().StringVar(&since, "since", "", "print what was written since `TIME`")
+	cmd.Flags().StringVar(&until, "until", "", "print what was written until `TIME`")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, an object a line")
 	return cmd
 }
 
-func printTail(cmd *cobra.Command, r *box.Record, n int, show func(box.Entry) error) error {
-	var last []box.Entry
-	err := r.Logs(cmd.Context(), false, func(e box.Entry) error {
-		last = append(last, e)
-		if len(last) > n {
-			last = slices.Delete(last, 0, len(last)-n)
-		}
+// tailValue is a number of lines, negative for all.
+type tailValue int
+
+func (v *tailValue) Set(text string) error {
+	if text == "all" {
+		*v = -1
 		return nil
-	})
-	for _, e := range last {
-		if err := show(e); err != nil {
-			return err
-		}
 	}
-	return err
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return errors.New("want a number of lines, or all")
+	}
+	*v = tailValue(n)
+	return nil
 }
+
+func (v *tailValue) String() string {
+	if *v < 0 {
+		return "all"
+	}
+	return strconv.Itoa(int(*v))
+}
+
+func (*tailValue) Type() string { return "NUMBER" }
 
 func printEntry(cmd *cobra.Command, e box.Entry, stamps, asJSON bool) error {
 	out := cmd.OutOrStdout()

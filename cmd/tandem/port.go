@@ -30,7 +30,12 @@ func newPortCommand() *cobra.Command {
 		Short:   "Print which ports of the host lead to a container",
 		Long:    "Prints the published ports of a container, or where one of its ports is published.",
 		Example: "  tandem port web\n  tandem port web 80",
-		Args:    cobra.RangeArgs(1, 2),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 2 {
+				return nil
+			}
+			return exactly("container")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := oneBox(args[0])
 			if err != nil {

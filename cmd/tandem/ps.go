@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -204,10 +206,26 @@ func (l listed) ports() string {
 	var words []string
 	if l.Network != nil {
 		for _, p := range l.Network.Ports {
-			words = append(words, p.String())
+			words = append(words, portWords(p)...)
 		}
 	}
 	return strings.Join(append(words, exposedWords(l.OnlyExposed())...), ", ")
+}
+
+// portWords have each address of the host's that leads to a port, as docker writes it: 0.0.0.0:8080->80/tcp.
+func portWords(m port.Mapping) (words []string) {
+	host, box := portRange(m.HostPort, m.Count), portRange(m.BoxPort, m.Count)
+	for _, a := range m.Listens() {
+		words = append(words, fmt.Sprintf("%s->%s/%s", net.JoinHostPort(a.String(), host), box, m.Protocol))
+	}
+	return words
+}
+
+func portRange(first, count uint16) string {
+	if count <= 1 {
+		return strconv.Itoa(int(first))
+	}
+	return fmt.Sprintf("%d-%d", first, first+count-1)
 }
 
 // exposedWords has a word for each run of ports, which come in their order.

@@ -27,6 +27,8 @@ func newRmCommand() *cobra.Command {
 			return err
 		},
 	}
+	cmd.Flags().BoolP("volumes", "v", false, "")
+	_ = cmd.Flags().MarkHidden("volumes") // docker's: what it has written goes anyway
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "kill it first, if it runs")
 	return cmd
 }

@@ -33,7 +33,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case errors.As(err, &status):
 		return int(status)
 	}
-	fmt.Fprintf(stderr, "tandem: %v\n", err)
+	fmt.Fprintf(stderr, "tandem: %s\n", shortIDs(err.Error(), args))
 	if errors.As(err, &failed) {
 		return int(failed.status)
 	}

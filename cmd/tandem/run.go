@@ -105,6 +105,9 @@ func newBox(cmd *cobra.Command, f *runFlags, o *box.Options) (*box.Record, error
 		return nil, err
 	}
 	progress := newImageProgress(cmd)
+	if f.quiet {
+		progress.line = &status{}
+	}
 	defer progress.line.done()
 	if err := pullForRun(cmd.Context(), home, o.Image, f.pull.value, progress.show); err != nil {
 		return nil, errors.Join(err, cid.remove())

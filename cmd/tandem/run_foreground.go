@@ -82,7 +82,7 @@ func asFile(stream any) *os.File {
 
 func warnTo(cmd *cobra.Command) func(string, ...any) {
 	return func(format string, args ...any) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "tandem: warning: "+format+"\n", args...)
+		fmt.Fprintf(cmd.ErrOrStderr(), "tandem: warning: %s\n", shortIDs(fmt.Sprintf(format, args...), nil))
 	}
 }
 

@@ -127,11 +127,10 @@ func systemUse(home *box.Home) ([]diskUse, error) {
 		size, sizeErr := folderSize(r.Folder())
 		err = errors.Join(err, sizeErr)
 		boxes.Bytes += size
-		switch r.Status() {
-		case box.Exited, box.Dead:
-			boxes.Reclaimable += size
-		default:
+		if (listed{r, r.Status()}).alive() {
 			boxes.Active++
+		} else {
+			boxes.Reclaimable += size
 		}
 	}
 	return []diskUse{

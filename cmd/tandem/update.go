@@ -44,7 +44,7 @@ func newRenameCommand() *cobra.Command {
 		Use:     "rename CONTAINER NAME",
 		Short:   "Give a container another name",
 		Example: "  tandem rename brisk_otter web",
-		Args:    cobra.ExactArgs(2),
+		Args:    exactly("container", "name"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			r, err := oneBox(args[0])
 			if err != nil {

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"tandem/cmd/tandem/internal/box"
 )
 
 func newWaitCommand() *cobra.Command {
@@ -14,27 +18,44 @@ func newWaitCommand() *cobra.Command {
 		Example: "  tandem wait web",
 		Args:    atLeastOne("container"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, word := range args {
-				r, err := oneBox(word)
-				if err != nil {
-					return err
-				}
-				exit, err := r.Wait(cmd.Context())
-				if err != nil {
-					return err
-				}
-				if asJSON {
+			// All are waited for at once: one with --rm is gone when another one's end has come.
+			waits := make([]func() (box.Exit, error), len(args))
+			for i, word := range args {
+				waits[i] = waitFor(cmd.Context(), word)
+			}
+			var errs []error
+			for _, wait := range waits {
+				exit, err := wait()
+				switch {
+				case err != nil:
+				case asJSON:
 					err = printJSON(cmd.OutOrStdout(), exit)
-				} else {
+				default:
 					_, err = fmt.Fprintln(cmd.OutOrStdout(), exit.Status)
 				}
-				if err != nil {
-					return err
-				}
+				errs = append(errs, err)
 			}
-			return nil
+			return errors.Join(errs...)
 		},
 	}
 	addJSONFlag(cmd, &asJSON)
 	return cmd
+}
+
+// waitFor begins to wait for a container.
+func waitFor(ctx context.Context, word string) func() (box.Exit, error) {
+	r, err := oneBox(word)
+	if err != nil {
+		return func() (box.Exit, error) { return box.Exit{}, err }
+	}
+	ended := make(chan struct{})
+	var exit box.Exit
+	go func() {
+		defer close(ended)
+		exit, err = r.Wait(ctx)
+	}()
+	return func() (box.Exit, error) {
+		<-ended
+		return exit, err
+	}
 }

@@ -183,7 +183,7 @@ func TestPublishAll(t *testing.T) {
 		}
 		b.must("rm", "-f", "all")
 		b.must("run", "-d", "--name", "some", "-p", "127.0.0.1:8080:9001", "exposed:1")
-		if got := b.must("ps"); !strings.Contains(got, "127.0.0.1:8080:9001/tcp, 80/tcp, 9000/tcp, 9002/tcp, 53/udp") {
+		if got := b.must("ps"); !strings.Contains(got, "127.0.0.1:8080->9001/tcp, 80/tcp, 9000/tcp, 9002/tcp, 53/udp") {
 			t.Errorf("ps: %s", got)
 		}
 		b.must("rm", "-f", "some")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,14 +15,51 @@ import (
 // ErrNoLog tells of a box in the foreground, whose output went to its terminal.
 var ErrNoLog = errors.New("it ran in the foreground, and its output went there; only one that was started with -d or -t has a log")
 
-// Logs calls f for each entry of the box's log; with follow also for those to come, until the box's end.
-func (r *Record) Logs(ctx context.Context, follow bool, f func(Entry) error) error {
+// LogOptions say which entries of a log are wanted.
+type LogOptions struct {
+	Since, Until time.Time // zero is from the first, and to the last
+	Last         int       // so many of those that there are; negative is all
+	Follow       bool      // those to come too, until the box's end
+}
+
+// Logs calls f for entries of the box's log.
+func (r *Record) Logs(ctx context.Context, o LogOptions, f func(Entry) error) error {
 	if !r.Options.Detach {
 		return fmt.Errorf("logs of %s: %w", r.Name, ErrNoLog)
 	}
+	if o.Follow && !o.Until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, o.Until, errUntil)
+		defer cancel()
+	}
+	err := r.logs(ctx, o, func(e Entry) error {
+		switch {
+		case e.Time.Before(o.Since):
+			return nil
+		case !o.Until.IsZero() && e.Time.After(o.Until):
+			return errUntil
+		}
+		return f(e)
+	})
+	if errors.Is(err, errUntil) {
+		return nil
+	}
+	return err
+}
+
+func (r *Record) logs(ctx context.Context, o LogOptions, f func(Entry) error) error {
+	last, show := []Entry{}, f
+	if o.Last >= 0 {
+		show = func(e Entry) error {
+			if last = append(last, e); len(last) > o.Last {
+				last = slices.Delete(last, 0, len(last)-o.Last)
+			}
+			return nil
+		}
+	}
 	path := r.data(logFile)
 	if old, err := os.Open(path + older); err == nil {
-		_, err = readEntries(old, f)
+		_, err = readEntries(old, show)
 		old.Close()
 		if err != nil {
 			return err
@@ -35,14 +73,23 @@ func (r *Record) Logs(ctx context.Context, follow bool, f func(Entry) error) err
 		return err
 	}
 	defer func() { file.Close() }()
-	if !follow {
-		_, err := readEntries(file, f)
+	read, err := readEntries(file, show)
+	if err != nil {
 		return err
 	}
-	return r.follow(ctx, file, path, f)
+	for _, e := range last {
+		if err := f(e); err != nil {
+			return err
+		}
+	}
+	if !o.Follow {
+		return nil
+	}
+	return r.follow(ctx, file, read, path, f)
 }
 
-func (r *Record) follow(ctx context.Context, file *os.File, path string, f func(Entry) error) error {
+// follow reads on from what was read of a file.
+func (r *Record) follow(ctx context.Context, file *os.File, at int64, path string, f func(Entry) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan struct{})
@@ -55,7 +102,6 @@ func (r *Record) follow(ctx context.Context, file *os.File, path string, f func(
 		return err
 	}
 	defer changes.Close()
-	var at int64
 	for last := false; ; {
 		if _, err := file.Seek(at, io.SeekStart); err != nil {
 			return err

@@ -154,7 +154,7 @@ func (b *bench) await(word, line string) {
 	found := errors.New("found")
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	err := b.record(word).Logs(ctx, true, func(e box.Entry) error {
+	err := b.record(word).Logs(ctx, box.LogOptions{Last: -1, Follow: true}, func(e box.Entry) error {
 		if e.Text == line+"\n" {
 			return found
 		}

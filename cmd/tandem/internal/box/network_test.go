@@ -80,7 +80,7 @@ func TestBridge(t *testing.T) {
 		if got := b.must("exec", "web", "cat", "/etc/hosts"); !strings.Contains(got, fmt.Sprintf("%s\t%s", r.Network.Addresses[0].Addr(), r.ID[:12])) {
 			t.Errorf("/etc/hosts: %q", got)
 		}
-		if got := b.must("ps"); !strings.Contains(got, "127.0.0.1:8080:80") {
+		if got := b.must("ps"); !strings.Contains(got, "127.0.0.1:8080->80/tcp") {
 			t.Errorf("ps: %q", got)
 		}
 		// From another container, from one in the same namespace, and from the host by the published port.

@@ -101,7 +101,7 @@ func TestLogRotates(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	if err := r.Logs(t.Context(), false, func(e Entry) error {
+	if err := r.Logs(t.Context(), LogOptions{Last: -1}, func(e Entry) error {
 		got = append(got, e.Stream+" "+e.Text)
 		return nil
 	}); err != nil {

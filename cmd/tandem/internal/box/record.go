@@ -188,7 +188,15 @@ func (h *Home) Find(word string) (*Record, error) {
 	case 1:
 		return found[0], nil
 	}
-	return nil, fmt.Errorf("%w: %s", ErrAmbiguous, word)
+	var words []string
+	for _, r := range found {
+		words = append(words, fmt.Sprintf("%s (%s)", ShortID(r.ID), r.Name))
+	}
+	const enough = 4
+	if more := len(words) - enough; more > 1 {
+		words = append(words[:enough], fmt.Sprintf("%d more", more))
+	}
+	return nil, fmt.Errorf("%w: %s begins the IDs of %s", ErrAmbiguous, word, strings.Join(words, ", "))
 }
 
 // reserve makes the record of a box that does not run yet, with this process as its keeper.
