@@ -3,8 +3,6 @@ package container
 import (
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -13,26 +11,6 @@ import (
 
 	"tandem/internal/testenv"
 )
-
-// loadProfile loads a profile with these rules into AppArmor until the end of the test, and gives its name.
-func (b *bench) loadProfile(rules string) string {
-	b.t.Helper()
-	testenv.Need(b.t, testenv.AppArmor, testenv.AppArmorParser)
-	b.n++
-	name := fmt.Sprintf("tandem-test-%d-%d", os.Getpid(), b.n)
-	// attach_disconnected is for files that lie in no mount of the container's, such as the terminal of the caller.
-	text := fmt.Sprintf("profile %s flags=(attach_disconnected,mediate_deleted) {\n%s}\n", name, rules)
-	parse := func(action string) {
-		cmd := exec.Command("apparmor_parser", action, "--skip-cache")
-		cmd.Stdin = strings.NewReader(text)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.t.Fatalf("apparmor_parser %s: %v: %s", action, err, out)
-		}
-	}
-	parse("--add")
-	b.t.Cleanup(func() { parse("--remove") })
-	return name
-}
 
 // allBut allows everything that a container may do, reading /etc/passwd excepted.
 const allBut = "file,\ncapability,\nnetwork,\nsignal,\ndeny /etc/passwd r,\n"
@@ -50,7 +28,7 @@ func seen(profile string) string {
 
 func TestAppArmor(t *testing.T) {
 	b := newBench(t)
-	profile := b.loadProfile(allBut)
+	profile := testenv.LoadAppArmor(t, allBut)
 	for asked, got := range map[string]string{profile: profile, unconfined: unconfined, "": unconfined} {
 		for _, noNewPrivs := range []bool{false, true} {
 			s := b.spec(whatProfile)
@@ -66,7 +44,7 @@ func TestAppArmorInUserNamespace(t *testing.T) {
 	b := newBench(t)
 	testenv.Need(t, testenv.UserNS)
 	s := b.spec(whatProfile)
-	s.Config.Process.ApparmorProfile = b.loadProfile(allBut)
+	s.Config.Process.ApparmorProfile = testenv.LoadAppArmor(t, allBut)
 	b.giveRoot(100000)
 	s.Config.Linux.Namespaces = append(s.Config.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 	mapping := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
@@ -79,7 +57,7 @@ func TestAppArmorInUserNamespace(t *testing.T) {
 // The command is executed by a process that is not in the profile yet, so the profile need not allow that.
 func TestAppArmorOfCommandAlone(t *testing.T) {
 	b := newBench(t)
-	profile := b.loadProfile("/** rm,\nsignal,\n") // no x: who runs under it executes nothing
+	profile := testenv.LoadAppArmor(t, "/** rm,\nsignal,\n") // no x: who runs under it executes nothing
 	s := b.spec("")
 	s.Config.Process.ApparmorProfile = profile
 	s.Config.Process.Args = []string{"cat", "/proc/self/attr/apparmor/current"}
@@ -95,7 +73,7 @@ func TestAppArmorOfCommandAlone(t *testing.T) {
 
 func TestAppArmorExec(t *testing.T) {
 	b := newBench(t)
-	profile := b.loadProfile(allBut)
+	profile := testenv.LoadAppArmor(t, allBut)
 	confined := b.running(func(s *Spec) { s.Config.Process.ApparmorProfile = profile })
 	free := b.running(nil)
 	for _, test := range []struct {
@@ -125,7 +103,7 @@ func TestAppArmorExec(t *testing.T) {
 
 func TestAppArmorHook(t *testing.T) {
 	b := newBench(t)
-	profile := b.loadProfile(allBut)
+	profile := testenv.LoadAppArmor(t, allBut)
 	s := b.spec("cat /tmp/hook")
 	s.Config.Process.ApparmorProfile = profile
 	s.Config.Version = "1.3.0"
@@ -138,7 +116,7 @@ func TestAppArmorHook(t *testing.T) {
 // Nothing of a container runs that cannot have its profile.
 func TestAppArmorProfileNotLoaded(t *testing.T) {
 	b := newBench(t)
-	profile := b.loadProfile(allBut)
+	profile := testenv.LoadAppArmor(t, allBut)
 	for _, name := range []string{"no-such-profile", profile + "x", "a b"} {
 		s := b.spec("true")
 		s.Config.Process.ApparmorProfile = name

@@ -158,19 +158,6 @@ func checkLoop() error {
 	return checkOpen(path)()
 }
 
-// checkAppArmor wants the security module, and its files that profiles are loaded by.
-func checkAppArmor() error {
-	const switchedOn, load = "/sys/module/apparmor/parameters/enabled", "/sys/kernel/security/apparmor/.load"
-	text, err := os.ReadFile(switchedOn)
-	if err != nil {
-		return err
-	}
-	if !strings.HasPrefix(string(text), "Y") {
-		return fmt.Errorf("%s is %q", switchedOn, strings.TrimSpace(string(text)))
-	}
-	return checkFile(load)()
-}
-
 // checkHugePages wants a few free pages of 2 MiB in the pool.
 func checkHugePages() error {
 	const file, few = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", 8
