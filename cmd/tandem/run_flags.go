@@ -26,15 +26,13 @@ type runFlags struct {
 
 	volumes, mounts, tmpfs, publish []string
 	expose                          []string
-	env, envFiles, labelFiles       []string
-	labels, sysctl                  []string
+	env, envFiles, labels, sysctl   []string
 	ulimits, devices, security, dns []string
 	entrypoint, network             string
 
 	cidFile    string
 	detachKeys keysFlag // of run alone
 	pull       *choiceValue
-	quiet      bool
 	trace      bool
 	json       bool
 }
@@ -78,7 +76,6 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.entrypoint, "entrypoint", "", "`PROGRAM` in the place of the image's entrypoint; empty for none")
 	flags.StringVarP(&o.Hostname, "hostname", "h", "", "the container's host `NAME` (default: the first 12 digits of its ID)")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "note on the container, `NAME=VALUE`")
-	flags.StringArrayVar(&f.labelFiles, "label-file", nil, "read such lines from `FILE`")
 
 	flags.StringVar(&f.network, "network", "", "`MODE`: bridge, none, host, container:NAME or ns:PATH (default bridge, which switches IP forwarding on; none for who is not root)")
 	flags.StringVar(&f.network, "net", "", "")
@@ -89,7 +86,6 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.dns, "dns", nil, "`ADDRESS` of a name server, in the place of the host's")
 	flags.StringArrayVar(&o.DNSSearch, "dns-search", nil, "`DOMAIN` to look names up in, in the place of the host's; . for none")
 	flags.StringArrayVar(&o.DNSOptions, "dns-option", nil, "`OPTION` of resolv.conf, in the place of the host's")
-	flags.VarPF(flags.Lookup("dns-option").Value, "dns-opt", "", "").Hidden = true // it exists
 	flags.StringArrayVar(&o.AddHosts, "add-host", nil, "`NAME:ADDRESS` for /etc/hosts")
 
 	flags.StringVar(&o.PID, "pid", "", "`WHOSE` processes it sees: host, container:NAME, or private, as is usual")
@@ -98,7 +94,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 
 	flags.StringArrayVar(&o.CapAdd, "cap-add", nil, "add the capability `CAP`, or ALL")
 	flags.StringArrayVar(&o.CapDrop, "cap-drop", nil, "take the capability `CAP` away, or ALL")
-	flags.StringArrayVar(&f.security, "security-opt", nil, "`OPTION`: seccomp=FILE, seccomp=unconfined, no-new-privileges")
+	flags.StringArrayVar(&f.security, "security-opt", nil, "`OPTION`: seccomp=FILE, seccomp=unconfined, apparmor=PROFILE, no-new-privileges")
 	flags.StringArrayVar(&f.sysctl, "sysctl", nil, "set a kernel parameter of the container's namespaces, `NAME=VALUE`")
 	flags.BoolVar(&o.Privileged, "privileged", false, "let it do all that root may do on the host: no filter, all devices, /sys to write to")
 	flags.IntVar(&o.OOMScoreAdj, "oom-score-adj", 0, "whom the kernel kills first when memory runs out, -1000 to 1000")
@@ -110,7 +106,6 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cidFile, "cidfile", "", "write the container's ID to `FILE`, which must not be there")
 	f.pull = newChoice(pullMissing, pullAlways, pullNever)
 	flags.Var(f.pull, "pull", "get the image from its registry")
-	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress of that")
 	flags.Bool("help", false, "print this") // without a letter: -h is the host name's, as with docker
 }
 
@@ -166,26 +161,21 @@ func (f *runFlags) readMounts() error {
 	return nil
 }
 
-func (f *runFlags) readEnv() (err error) {
-	f.options.Env, err = readEnv(f.envFiles, f.env)
-	return err
-}
-
-// readEnv reads what files say, and then what was typed.
-func readEnv(files, typed []string) (all []string, err error) {
-	for _, path := range files {
+func (f *runFlags) readEnv() error {
+	for _, path := range f.envFiles {
 		lines, err := readEnvFile(path)
 		if err != nil {
-			return nil, fmt.Errorf("--env-file: %w", err)
+			return fmt.Errorf("--env-file: %w", err)
 		}
 		env, err := parseEnv(lines)
 		if err != nil {
-			return nil, fmt.Errorf("--env-file %s: %w", path, err)
+			return fmt.Errorf("--env-file %s: %w", path, err)
 		}
-		all = append(all, env...)
+		f.options.Env = append(f.options.Env, env...)
 	}
-	env, err := parseEnv(typed)
-	return append(all, env...), err
+	env, err := parseEnv(f.env)
+	f.options.Env = append(f.options.Env, env...)
+	return err
 }
 
 // readEnvFile gives the lines that say something. Nothing in them is quoted or expanded.
@@ -207,15 +197,6 @@ func readEnvFile(path string) ([]string, error) {
 }
 
 func (f *runFlags) readPairs() error {
-	var labels []string
-	for _, path := range f.labelFiles {
-		lines, err := readEnvFile(path)
-		if err != nil {
-			return fmt.Errorf("--label-file: %w", err)
-		}
-		labels = append(labels, lines...)
-	}
-	f.labels = append(labels, f.labels...)
 	for _, list := range []struct {
 		flag  string
 		texts []string

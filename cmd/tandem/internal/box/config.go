@@ -107,7 +107,7 @@ func (r *Record) process() (*specs.Process, error) {
 	}
 	p := &specs.Process{
 		Terminal: o.TTY, User: user, Args: r.Command, Env: r.env(), Cwd: "/", Capabilities: sets, Rlimits: o.Ulimits,
-		NoNewPrivileges: o.NoNewPrivileges, OOMScoreAdj: adjust,
+		NoNewPrivileges: o.NoNewPrivileges, OOMScoreAdj: adjust, ApparmorProfile: o.AppArmor,
 	}
 	for _, dir := range []string{o.Workdir, image.WorkingDir} {
 		if dir != "" {

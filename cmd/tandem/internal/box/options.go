@@ -50,7 +50,8 @@ type Options struct {
 	CapAdd          []string            `json:"capAdd,omitempty"`
 	CapDrop         []string            `json:"capDrop,omitempty"`
 	Unconfined      bool                `json:"seccompUnconfined,omitempty"`
-	Seccomp         *specs.LinuxSeccomp `json:"seccomp,omitempty"` // nil is the default profile
+	Seccomp         *specs.LinuxSeccomp `json:"seccomp,omitempty"`  // nil is the default profile
+	AppArmor        string              `json:"apparmor,omitempty"` // a profile that is loaded
 	NoNewPrivileges bool                `json:"noNewPrivileges,omitempty"`
 	Privileged      bool                `json:"privileged,omitempty"` // all that root has on the host
 	Init            bool                `json:"init,omitempty"`       // tandem reaps and passes signals on, as its first process

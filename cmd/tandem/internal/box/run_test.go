@@ -116,7 +116,9 @@ func TestRunRefuses(t *testing.T) {
 		{"-u nobody-there", "nobody-there"},
 		{"--cap-add FLY", "FLY"},
 		{"--security-opt seccomp=/nowhere", "/nowhere"},
-		{"--security-opt apparmor=x", "AppArmor"},
+		{"--security-opt apparmor=x", "AppArmor"}, // not there, or not loaded
+		{"--security-opt apparmor=", "apparmor=PROFILE"},
+		{"--security-opt label=disable", "SELinux"},
 		{"--restart always --rm", "--rm"},
 		{"--restart sometimes -d", "on-failure"},
 		{"--restart always:3 -d", "on-failure"},

@@ -107,10 +107,12 @@ func (o *Options) SetSecurity(text string) error {
 			return fmt.Errorf("--security-opt seccomp: %w", err)
 		}
 		o.Unconfined, o.Seccomp = false, profile
-	case key == "apparmor" || key == "label":
-		return wrong("--security-opt %q: tandem run leaves AppArmor and SELinux as the host has them", text)
+	case key == "apparmor" && value != "":
+		o.AppArmor = value
+	case key == "label":
+		return wrong("--security-opt %q: tandem run leaves SELinux as the host has it", text)
 	default:
-		return wrong("--security-opt %q: want seccomp=FILE, seccomp=unconfined or no-new-privileges", text)
+		return wrong("--security-opt %q: want seccomp=FILE, seccomp=unconfined, apparmor=PROFILE or no-new-privileges", text)
 	}
 	return nil
 }
