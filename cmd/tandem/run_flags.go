@@ -26,13 +26,15 @@ type runFlags struct {
 
 	volumes, mounts, tmpfs, publish []string
 	expose                          []string
-	env, envFiles, labels, sysctl   []string
+	env, envFiles, labelFiles       []string
+	labels, sysctl                  []string
 	ulimits, devices, security, dns []string
 	entrypoint, network             string
 
 	cidFile    string
 	detachKeys keysFlag // of run alone
 	pull       *choiceValue
+	quiet      bool
 	trace      bool
 	json       bool
 }
@@ -76,6 +78,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.entrypoint, "entrypoint", "", "`PROGRAM` in the place of the image's entrypoint; empty for none")
 	flags.StringVarP(&o.Hostname, "hostname", "h", "", "the container's host `NAME` (default: the first 12 digits of its ID)")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "note on the container, `NAME=VALUE`")
+	flags.StringArrayVar(&f.labelFiles, "label-file", nil, "read such lines from `FILE`")
 
 	flags.StringVar(&f.network, "network", "", "`MODE`: bridge, none, host, container:NAME or ns:PATH (default bridge, which switches IP forwarding on; none for who is not root)")
 	flags.StringVar(&f.network, "net", "", "")
@@ -86,6 +89,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.dns, "dns", nil, "`ADDRESS` of a name server, in the place of the host's")
 	flags.StringArrayVar(&o.DNSSearch, "dns-search", nil, "`DOMAIN` to look names up in, in the place of the host's; . for none")
 	flags.StringArrayVar(&o.DNSOptions, "dns-option", nil, "`OPTION` of resolv.conf, in the place of the host's")
+	flags.VarPF(flags.Lookup("dns-option").Value, "dns-opt", "", "").Hidden = true // it exists
 	flags.StringArrayVar(&o.AddHosts, "add-host", nil, "`NAME:ADDRESS` for /etc/hosts")
 
 	flags.StringVar(&o.PID, "pid", "", "`WHOSE` processes it sees: host, container:NAME, or private, as is usual")
@@ -106,6 +110,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cidFile, "cidfile", "", "write the container's ID to `FILE`, which must not be there")
 	f.pull = newChoice(pullMissing, pullAlways, pullNever)
 	flags.Var(f.pull, "pull", "get the image from its registry")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress of that")
 	flags.Bool("help", false, "print this") // without a letter: -h is the host name's, as with docker
 }
 
@@ -161,21 +166,26 @@ func (f *runFlags) readMounts() error {
 	return nil
 }
 
-func (f *runFlags) readEnv() error {
-	for _, path := range f.envFiles {
+func (f *runFlags) readEnv() (err error) {
+	f.options.Env, err = readEnv(f.envFiles, f.env)
+	return err
+}
+
+// readEnv reads what files say, and then what was typed.
+func readEnv(files, typed []string) (all []string, err error) {
+	for _, path := range files {
 		lines, err := readEnvFile(path)
 		if err != nil {
-			return fmt.Errorf("--env-file: %w", err)
+			return nil, fmt.Errorf("--env-file: %w", err)
 		}
 		env, err := parseEnv(lines)
 		if err != nil {
-			return fmt.Errorf("--env-file %s: %w", path, err)
+			return nil, fmt.Errorf("--env-file %s: %w", path, err)
 		}
-		f.options.Env = append(f.options.Env, env...)
+		all = append(all, env...)
 	}
-	env, err := parseEnv(f.env)
-	f.options.Env = append(f.options.Env, env...)
-	return err
+	env, err := parseEnv(typed)
+	return append(all, env...), err
 }
 
 // readEnvFile gives the lines that say something. Nothing in them is quoted or expanded.
@@ -197,6 +207,15 @@ func readEnvFile(path string) ([]string, error) {
 }
 
 func (f *runFlags) readPairs() error {
+	var labels []string
+	for _, path := range f.labelFiles {
+		lines, err := readEnvFile(path)
+		if err != nil {
+			return fmt.Errorf("--label-file: %w", err)
+		}
+		labels = append(labels, lines...)
+	}
+	f.labels = append(labels, f.labels...)
 	for _, list := range []struct {
 		flag  string
 		texts []string
