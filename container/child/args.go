@@ -2,6 +2,7 @@ package child
 
 import (
 	"encoding/binary"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -28,8 +29,14 @@ func hidden(a Arg) Arg {
 
 // File is one of the parent's descriptors. Those that no argument names are closed in the child.
 func (p *Program) File(name string, fd int) Arg {
-	p.files = append(p.files, fd)
-	return Int(name, fd)
+	return p.Late(name, "", func() (*os.File, error) {
+		// A copy: this one may have the number of one that the command is to inherit.
+		high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, p.lowest())
+		if err != nil {
+			return nil, os.NewSyscallError("fcntl", err)
+		}
+		return os.NewFile(uintptr(high), name), nil
+	})
 }
 
 // Str is text, NUL-terminated in memory. Text that has a NUL byte of its own is an error of the program's.

@@ -83,6 +83,9 @@ const (
 	headerBegin            // the first instruction's
 	headerMask             // signals that were blocked before the child was made
 	headerWords
+
+	// pidFDWord is where clone3 puts the child's descriptor, behind the header of what the child does first.
+	pidFDWord = headerWords
 )
 
 // What a child says to its parent is a record of four numbers: its kind, the step's number, and two more.

@@ -34,20 +34,18 @@ var machineText = sync.OnceValue(func() []byte {
 	return text[:bytes.Index(text, bytes.Repeat([]byte{0xf4}, 16))]
 })
 
-// fork makes a child that runs the first program. The second is a descriptor of the child's, as clone3 leaves it.
-func fork(args cloneArgs, first []uint64) (pid int, pidFD int, err error) {
-	fd := new(int32)
-	*fd = -1
+// fork makes a child that runs the first program. Beside its number there is a descriptor of it, as clone3 leaves it: in the
+// program's words, as the address of what is on this stack could be another by the time of the call.
+func fork(args cloneArgs, first []uint64) (pid, pidFD int, err error) {
 	args.flags |= unix.CLONE_PIDFD
-	args.pidFD, args.exitSignal = uint64(uintptr(unsafe.Pointer(fd))), uint64(unix.SIGCHLD)
+	args.pidFD, args.exitSignal = addressOf(first[pidFDWord:]), uint64(unix.SIGCHLD)
 	all := ^uint64(0)
 	pid = clone(&args, &all, &first[0])
-	runtime.KeepAlive(fd)
 	runtime.KeepAlive(first)
 	if pid < 0 {
 		return 0, -1, unix.Errno(-pid)
 	}
-	return pid, int(*fd), nil
+	return pid, int(int32(first[pidFDWord])), nil
 }
 
 // addressOf is where v is, in this process: for programs that run in its memory.

@@ -37,10 +37,12 @@ func (p *Program) Start(o Options) (*Process, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
-	process, err := p.start(o, pair[1])
-	if err == nil {
-		err = os.NewSyscallError("fcntl", unix.SetNonblock(pair[0], true)) // for the runtime's poller, so that a read can be given up
+	if err := unix.SetNonblock(pair[0], true); err != nil { // for the runtime's poller, so that a read can be given up
+		unix.Close(pair[0])
+		unix.Close(pair[1])
+		return nil, os.NewSyscallError("fcntl", err)
 	}
+	process, err := p.start(o, pair[1])
 	if err != nil {
 		unix.Close(pair[0])
 		return nil, err
@@ -111,7 +113,7 @@ func onThread(before func() error, fork func() (int, int, error)) (pid, pidFD in
 func (p *Program) first(o Options, keep []int, file int) []uint64 {
 	const (
 		number    = 1 // the step that all of it is, in the printed program
-		registers = headerWords
+		registers = pidFDWord + 1
 		name      = registers + 1 // "tandem-stub", and behind it the empty path
 		argv      = name + 2
 		envp      = argv + 1    // argv's end is all of it
