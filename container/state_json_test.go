@@ -13,6 +13,18 @@ import (
 	"tandem/internal/process"
 )
 
+// fullState has something in every field but what is left to encoding/json.
+func fullState(t *testing.T) (s state) {
+	v := reflect.ValueOf(&s).Elem()
+	for i := range v.NumField() {
+		if field := v.Type().Field(i); field.IsExported() && field.Type != reflect.TypeFor[time.Time]() {
+			fill(t, v.Field(i))
+		}
+	}
+	s.Created, s.RDT = time.Unix(1, 1).UTC(), nil
+	return s
+}
+
 func someStates() []state {
 	made := time.Date(2026, 11, 22, 15, 0, 0, 123456000, time.UTC)
 	hooks := []specs.Hook{{Path: "/bin/true", Args: []string{"true", "a\"b"}, Timeout: new(3)}, {}}
@@ -37,7 +49,7 @@ func someStates() []state {
 
 // What is written is what encoding/json would write, and is read as encoding/json reads it.
 func TestStateIsWrittenAsEver(t *testing.T) {
-	for _, s := range someStates() {
+	for _, s := range append(someStates(), fullState(t)) {
 		got, err := s.encode()
 		want, _ := json.Marshal(s)
 		if err != nil || string(got) != string(want) {
