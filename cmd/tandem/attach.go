@@ -176,9 +176,12 @@ func (s *attached) input(keys []byte) (restore func(), err error) {
 		in = &keyReader{r: in, keys: keys}
 	}
 	go func() { // ends with this process
-		if _, err := io.Copy(s.conn, in); errors.Is(err, errDetach) {
+		switch _, err := io.Copy(s.conn, in); {
+		case errors.Is(err, errDetach):
 			close(s.left)
 			s.conn.Close()
+		case err == nil:
+			_ = s.conn.CloseInput() // it may be over: Follow tells
 		}
 	}()
 	return restore, nil

@@ -20,6 +20,7 @@ func newCreateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			o.StdinOnce = o.Interactive && !o.TTY // as with docker: it is made to be started by tandem start -ai
 			r, err := newBox(cmd, &f, o)
 			if err != nil {
 				return err

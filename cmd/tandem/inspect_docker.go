@@ -54,7 +54,7 @@ func dockerTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 func (l listed) dockerConfig() dockerConfig {
 	o, i := &l.Options, &l.ImageConfig
 	c := dockerConfig{
-		Hostname: o.Hostname, User: o.User, AttachStdin: o.Interactive && !o.Detach, AttachStdout: !o.Detach, OpenStdin: o.Interactive, Tty: o.TTY,
+		Hostname: o.Hostname, User: o.User, AttachStdin: o.Interactive && !o.Detach, AttachStdout: !o.Detach, OpenStdin: o.Interactive, StdinOnce: o.StdinOnce, Tty: o.TTY,
 		Env: box.MergeEnv(i.Env, o.Env), Cmd: o.Command, Entrypoint: i.Entrypoint, Image: l.imageWords(), WorkingDir: o.Workdir,
 		Labels: map[string]string{}, ExposedPorts: map[string]struct{}{}, StopSignal: o.StopSignal, StopTimeout: o.StopTimeout,
 	}

@@ -48,15 +48,16 @@ type dockerMount struct {
 }
 
 type dockerConfig struct {
-	Hostname, User                       string
-	AttachStdin, AttachStdout, OpenStdin bool
-	Tty                                  bool
-	Env, Cmd, Entrypoint                 []string
-	Image, WorkingDir                    string
-	Labels                               map[string]string
-	ExposedPorts                         map[string]struct{}
-	StopSignal                           string
-	StopTimeout                          int
+	Hostname, User            string
+	AttachStdin, AttachStdout bool
+	OpenStdin, StdinOnce      bool
+	Tty                       bool
+	Env, Cmd, Entrypoint      []string
+	Image, WorkingDir         string
+	Labels                    map[string]string
+	ExposedPorts              map[string]struct{}
+	StopSignal                string
+	StopTimeout               int
 }
 
 type dockerHostConfig struct {

@@ -133,6 +133,9 @@ func (f *runFlags) settle(flags *pflag.FlagSet, args []string) (*box.Options, er
 		o.Rootfs, o.Command = path, args
 	} else if len(args) > 0 {
 		o.Image, o.Command = args[0], args[1:]
+		if len(o.Command) > 0 && o.Command[0] == "--" {
+			o.Command = o.Command[1:]
+		}
 	}
 	if flags.Changed("entrypoint") {
 		o.Entrypoint = &f.entrypoint

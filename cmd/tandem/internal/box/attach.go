@@ -66,6 +66,14 @@ func (a *Attachment) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// CloseInput says that there is no more standard input. One that others may go on with is not closed by that.
+func (a *Attachment) CloseInput() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, err := a.conn.Write(appendFrame(nil, frameInput, nil))
+	return err
+}
+
 // Resize tells how large the terminal is.
 func (a *Attachment) Resize(rows, cols uint16) error {
 	a.mu.Lock()

@@ -3,6 +3,7 @@ package box_test
 import (
 	"bufio"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -197,6 +198,40 @@ func TestExecDetached(t *testing.T) {
 	}
 	b.must("exec", "-d", "there", "sleep", "1000")
 	b.must("rm", "-f", "there") // with a command in it
+	b.empty()
+}
+
+// TestStartInput has a made container read what is piped to it, to its end, each time that it is started.
+func TestStartInput(t *testing.T) {
+	b := newBench(t)
+	b.must(append([]string{"create", "-i", "--name", "reads", "--net", "none", "--rootfs", b.root, "--"}, "sh", "-c", "wc -c; exit 3")...)
+	for _, text := range []string{"twelve bytes", strings.Repeat("x", 200_000), ""} {
+		cmd := b.command("start", "-ai", "reads")
+		cmd.Stdin = strings.NewReader(text)
+		if got := b.finish(cmd); got.status != 3 || got.stdout != strconv.Itoa(len(text))+"\n" {
+			t.Errorf("%d bytes: %+v", len(text), got)
+		}
+	}
+	b.must("rm", "reads")
+
+	// What is started detached goes on to read, for who comes next.
+	b.detach([]string{"-i", "--name", "goes-on"}, "sh", "-c", "read x; read y; echo $x $y")
+	first := b.command("attach", "goes-on")
+	first.Stdin = strings.NewReader("one\n")
+	out, err := first.StdoutPipe()
+	b.check(err)
+	b.check(first.Start())
+	second := b.command("attach", "goes-on")
+	second.Stdin = strings.NewReader("two\n")
+	if got := b.finish(second); got.status != 0 {
+		t.Errorf("%+v", got)
+	}
+	text, err := io.ReadAll(out)
+	b.check(err)
+	if _ = first.Wait(); string(text) != "one two\n" && string(text) != "two one\n" {
+		t.Errorf("it read %q", text)
+	}
+	b.must("rm", "goes-on")
 	b.empty()
 }
 

@@ -12,7 +12,7 @@ import (
 type frameKind byte
 
 const (
-	frameInput  frameKind = 'i' // to the keeper: standard input, or the terminal's
+	frameInput  frameKind = 'i' // to the keeper: standard input, or the terminal's; nothing is its end
 	frameSize   frameKind = 'w' // to the keeper: the terminal's rows and columns, two bytes each
 	frameStdout frameKind = 'o'
 	frameStderr frameKind = 'e'

@@ -34,6 +34,7 @@ type hub struct {
 
 	mu      sync.Mutex
 	in      *os.File // of the box; nil if it reads none
+	inEnds  bool     // when that of somebody who is attached does
 	size    unix.Winsize
 	clients map[*client]bool
 	held    []byte // output that nobody is there for yet, in frames; nil if that does not matter
@@ -70,7 +71,7 @@ func newHub(r *Record) (*hub, error) {
 	if err != nil {
 		return nil, fmt.Errorf("box: listen for who attaches: %w", err)
 	}
-	h := &hub{listener: l, clients: make(map[*client]bool), arrived: make(chan struct{}), holds: r.handover.Hold, patience: slow}
+	h := &hub{listener: l, clients: make(map[*client]bool), arrived: make(chan struct{}), holds: r.handover.Hold, inEnds: r.Options.StdinOnce, patience: slow}
 	h.serving.Go(h.accept)
 	return h, nil
 }
@@ -168,9 +169,22 @@ func (h *hub) receive(c *client) {
 			h.resize()
 		}
 		h.mu.Unlock()
-		if kind == frameInput && in != nil {
+		switch {
+		case kind != frameInput || in == nil:
+		case len(payload) == 0:
+			h.endInput()
+		default:
 			_, _ = in.Write(payload) // the box may have closed its end
 		}
+	}
+}
+
+func (h *hub) endInput() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.in != nil && h.inEnds {
+		h.in.Close()
+		h.in = nil
 	}
 }
 

@@ -11,8 +11,10 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"tandem/container/image"
+	"tandem/internal/signals"
 	"tandem/network"
 	"tandem/network/port"
+	"tandem/network/resolv"
 )
 
 // Options are what a user asks for, as the flags of `tandem run` have it. They are kept in the box's record, from which
@@ -30,6 +32,7 @@ type Options struct {
 	Remove   bool              `json:"remove,omitempty"` // as soon as it has ended
 
 	Interactive bool     `json:"interactive,omitempty"` // it reads standard input
+	StdinOnce   bool     `json:"stdinOnce,omitempty"`   // which ends when that of somebody who is attached does
 	TTY         bool     `json:"tty,omitempty"`
 	Env         []string `json:"env,omitempty"` // NAME=VALUE
 	User        string   `json:"user,omitempty"`
@@ -107,7 +110,8 @@ func (o *Options) Check() error {
 			return err
 		}
 	}
-	return errors.Join(o.Limits.Check(), o.checkHostname(), o.checkNamespaces(), o.checkEnv(), o.checkPorts(), o.checkVolumesFrom(), checkHealth(o.Health))
+	return errors.Join(o.Limits.Check(), o.checkHostname(), o.checkNamespaces(), o.checkEnv(), o.checkPorts(), o.checkVolumesFrom(), checkHealth(o.Health),
+		o.checkHosts(), o.checkStopSignal())
 }
 
 func (o *Options) checkHostname() error {
@@ -138,6 +142,27 @@ func (o *Options) checkPorts() error {
 		return wrong("--publish-all with --network %v: ports are published by a bridge", o.Network)
 	}
 	return wrong("--publish %v with --network %v: ports are published by a bridge", o.Ports[0], o.Network)
+}
+
+func (o *Options) checkHosts() error {
+	for _, host := range o.AddHosts {
+		// Which address the gateway has is known later.
+		s := resolv.Spec{Hostname: "box", Gateway: netip.IPv4Unspecified(), Extra: []string{host}}
+		if _, err := resolv.Make(s); err != nil {
+			return wrong("--add-host: %v", err)
+		}
+	}
+	return nil
+}
+
+func (o *Options) checkStopSignal() error {
+	if o.StopSignal == "" {
+		return nil
+	}
+	if _, err := signals.Parse(o.StopSignal); err != nil {
+		return wrong("--stop-signal: %v", err)
+	}
+	return nil
 }
 
 // Mode is the network that the box has, or will have.
