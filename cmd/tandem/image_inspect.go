@@ -41,15 +41,11 @@ func newImageInspectCommand() *cobra.Command {
 			}
 			all := []imageInspection{}
 			for _, ref := range args {
-				i, err := s.Resolve(ref)
+				i, err := inspectImage(s, ref)
 				if err != nil {
 					return imageHint(err)
 				}
-				config, err := s.Config(i.Digest.String())
-				if err != nil {
-					return err
-				}
-				all = append(all, imageInspection{i, config})
+				all = append(all, i)
 			}
 			if documents != nil {
 				var list []format.Document
@@ -76,6 +72,15 @@ func newImageInspectCommand() *cobra.Command {
 	addJSONFlag(cmd, &asJSON)
 	cmd.MarkFlagsMutuallyExclusive("format", "json")
 	return cmd
+}
+
+func inspectImage(s *image.Store, ref string) (imageInspection, error) {
+	i, err := s.Resolve(ref)
+	if err != nil {
+		return imageInspection{}, err
+	}
+	config, err := s.Config(i.Digest.String())
+	return imageInspection{i, config}, err
 }
 
 func printInspection(w io.Writer, i imageInspection) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/opencontainers/go-digest"
@@ -16,12 +17,12 @@ func newImageListCommand() *cobra.Command {
 	var asJSON, quiet, full bool
 	as := formatFlag{heading: imageHeading}
 	cmd := &cobra.Command{
-		Use:     "ls",
+		Use:     "ls [flags] [NAME]",
 		Aliases: []string{"list"},
 		Short:   "List the images",
 		Example: "  tandem image ls\n  tandem image rm $(tandem image ls -q)\n  tandem image ls --format '{{.Repository}}:{{.Tag}} {{.Size}}'",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			list, err := as.parse()
 			if err != nil {
 				return err
@@ -31,6 +32,9 @@ func newImageListCommand() *cobra.Command {
 				return err
 			}
 			images, err := s.List()
+			if len(args) > 0 {
+				images = namedImages(images, args[0])
+			}
 			switch {
 			case err != nil:
 				return err
@@ -52,11 +56,28 @@ func newImageListCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print the digests alone")
+	cmd.Flags().BoolP("all", "a", false, "")
+	_ = cmd.Flags().MarkHidden("all") // it exists: there are no others
 	cmd.Flags().BoolVar(&full, "no-trunc", false, "print digests and IDs in full")
 	as.register(cmd.Flags(), imageFormatNames)
 	addJSONFlag(cmd, &asJSON)
 	cmd.MarkFlagsMutuallyExclusive("format", "json")
 	return cmd
+}
+
+// namedImages are those with a name, or with any tag of one, and of their names those alone.
+func namedImages(images []image.Image, name string) []image.Image {
+	named := []image.Image{}
+	for _, i := range images {
+		i.Names = slices.DeleteFunc(slices.Clone(i.Names), func(full string) bool {
+			repository, _ := splitName(full)
+			return repository != name && familiarName(full) != familiarName(name)
+		})
+		if len(i.Names) > 0 {
+			named = append(named, i)
+		}
+	}
+	return named
 }
 
 func printImageTable(w io.Writer, images []image.Image, full bool) error {

@@ -59,8 +59,26 @@ func TestFormat(t *testing.T) {
 	if got := decode[map[string]string](t, b.must("ps", "--format", "json")); got["Names"] != "web" || got["Labels"] != "com.example.role=front" {
 		t.Errorf("ps --format json: %q", got)
 	}
-	if got := b.tandem("inspect", "-f", "{{.Name}}", "web", "none", "gone"); got.status != 125 || got.stdout != "web\ngone\n" || !strings.Contains(got.stderr, "no such container: none") {
+	if got := b.tandem("inspect", "-f", "{{.Name}}", "web", "none", "gone"); got.status != 125 || got.stdout != "web\ngone\n" || !strings.Contains(got.stderr, "no such container, and no such image: none") {
 		t.Errorf("inspect of what is there and what is not: %+v", got)
+	}
+	b.importRoot("web")
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-f", "{{.Id}}", "web"}, id},
+		{[]string{"-f", "{{.Id}}", "--type", "container", "web"}, id},
+		{[]string{"-f", "{{.RepoTags}}", "--type", "image", "web"}, "[web:latest]"},
+		{[]string{"-f", "{{.Config.Cmd}}", "web:latest"}, "[sh]"},
+		{[]string{"--type", "container", "web:latest"}, ""},
+		{[]string{"--type", "image", "gone"}, ""},
+		{[]string{"--type", "volume", "gone"}, ""},
+	} {
+		got := b.tandem(append([]string{"inspect"}, test.args...)...)
+		if (got.status == 0) != (test.want != "") || test.want != "" && got.stdout != test.want+"\n" {
+			t.Errorf("inspect %q: %+v, want %q", test.args, got, test.want)
+		}
 	}
 	b.must("rm", "-f", "web", "gone", "made")
 	for _, bad := range [][]string{
