@@ -16,7 +16,7 @@ const maxPort = 1<<16 - 1
 //	8080:80                  on all addresses, IPv4 and IPv6
 //	127.0.0.1:8080:80/udp    one address, UDP
 //	[::1]:8080:80            IPv6
-//	127.0.0.1::80            any free port of one address
+//	127.0.0.1::80            any free port of one address, as is 127.0.0.1:0:80
 //	8000-8009:9000-9009      ranges of one size
 //	8000-8010:80             any of the range that is free
 func Parse(s string) (Mapping, error) {
@@ -51,7 +51,7 @@ func parse(s string) (m Mapping, err error) {
 		return m, err
 	}
 	m.BoxPort, m.Count = first, last-first+1
-	if host == "" {
+	if host == "" || host == "0" {
 		return m, nil
 	}
 	if first, last, err = parseRange(host); err != nil {

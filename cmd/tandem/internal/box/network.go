@@ -147,7 +147,10 @@ func (r *Record) writeHostFiles(n *boxNetwork) error {
 		}
 		s.IPv6 = true
 	}
-	if a := r.Network; a != nil {
+	switch a := r.Network; {
+	case a == nil && n.setup != nil:
+		s.Extra = nil // written with the rest, when the gateway is known that they may mean
+	case a != nil:
 		for _, p := range a.Addresses {
 			s.Addresses = append(s.Addresses, p.Addr())
 			s.IPv6 = s.IPv6 || p.Addr().Is6()

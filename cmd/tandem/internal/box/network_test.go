@@ -83,6 +83,12 @@ func TestBridge(t *testing.T) {
 		if got := b.must("ps"); !strings.Contains(got, "127.0.0.1:8080->80/tcp") {
 			t.Errorf("ps: %q", got)
 		}
+		if got := b.must("inspect", "-f", "{{.NetworkSettings.IPAddress}} {{json .NetworkSettings.Ports}}", "web"); got != r.Network.Addresses[0].Addr().String()+` {"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"8080"}]}` {
+			t.Errorf("inspect: %s", got)
+		}
+		if got, want := b.must("run", "--rm", "--add-host", "up:host-gateway", "--rootfs", b.root, "grep", "up", "/etc/hosts"), r.Network.Gateways[0].String()+"\tup"; got != want {
+			t.Errorf("--add-host up:host-gateway: %q, want %q", got, want)
+		}
 		// From another container, from one in the same namespace, and from the host by the published port.
 		address := r.Network.Addresses[0].Addr().String()
 		reach := "until nc -w 5 %s < /dev/null | grep hello; do sleep 0.05; done"
