@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -99,10 +100,14 @@ func attachBox(cmd *cobra.Command, r *box.Record, f attachFlags, received chan o
 		return exitStatus(statusInterrupted)
 	default:
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return boxEnded(cmd, r, exit)
+	case errors.Is(err, box.ErrLeft):
 		return err
 	}
-	return boxEnded(cmd, r, exit)
+	r.Detached()
+	return fmt.Errorf("container %s goes on, and its output is not shown: %w", r.Name, err)
 }
 
 // attached is one connection.

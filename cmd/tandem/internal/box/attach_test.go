@@ -288,6 +288,20 @@ func TestRunSession(t *testing.T) {
 	if one, two := mute.ProcessState.ExitCode(), watcher.ProcessState.ExitCode(); one != 7 || two != 7 || !strings.HasSuffix(string(text), "on\r\n") {
 		t.Errorf("statuses %d and %d, want 7; %q", one, two, text)
 	}
+	// Nobody reads what it shows any more.
+	broken := b.command(b.arguments([]string{"--name", "broken", "--rm", "-t"}, []string{"sh", "-c", "while :; do echo more; sleep 0.01; done"})...)
+	pipe, err := broken.StdoutPipe()
+	b.check(err)
+	var words strings.Builder
+	broken.Stderr = &words
+	b.check(broken.Start())
+	readUntil(t, pipe, "more")
+	b.check(pipe.Close())
+	_ = broken.Wait() // the status is looked at
+	if got := broken.ProcessState.ExitCode(); got != 125 || !strings.Contains(words.String(), "container broken goes on") || b.record("broken").Status() != box.Running {
+		t.Errorf("status %d, %q, and it is %s", got, words.String(), b.record("broken").Status())
+	}
+	b.must("rm", "-f", "broken")
 	none := b.command(b.arguments([]string{"--rm", "-it"}, []string{"no-such-thing"})...)
 	readUntil(t, b.onTerminal(none), "command not found in the container")
 	_ = none.Wait() // the status is looked at
