@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/pflag"
@@ -13,7 +14,11 @@ type boxLimitFlags struct {
 	limits                    box.Limits
 	memory, swap, reservation sizeValue
 	swapText, restart         string
+	cpuQuota, cpuPeriod       int64
 }
+
+// usualPeriod is the kernel's, in microseconds.
+const usualPeriod = 100_000
 
 func (f *boxLimitFlags) register(flags *pflag.FlagSet) {
 	l := &f.limits
@@ -21,6 +26,8 @@ func (f *boxLimitFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.swapText, "memory-swap", "", "limit of memory and swap together, a `SIZE`, or -1 for as much swap as there is")
 	flags.Var(&f.reservation, "memory-reservation", "what it is cut back to when the machine runs short of memory")
 	flags.Float64Var(&l.CPUs, "cpus", 0, "limit of CPUs, such as 0.5")
+	flags.Int64Var(&f.cpuQuota, "cpu-quota", 0, "the same as `MICROSECONDS` of each --cpu-period")
+	flags.Int64Var(&f.cpuPeriod, "cpu-period", usualPeriod, "`MICROSECONDS` that --cpu-quota is of")
 	flags.Uint64VarP(&l.CPUShares, "cpu-shares", "c", 0, "its share of busy CPUs, against 1024 that is usual")
 	flags.StringVar(&l.CPUSet, "cpuset-cpus", "", "the `CPUS` that it may use, such as 0-2,4")
 	flags.StringVar(&l.MemSet, "cpuset-mems", "", "the memory `NODES` that it may use")
@@ -53,6 +60,19 @@ func (f *boxLimitFlags) settle(flags *pflag.FlagSet, l box.Limits, p box.Restart
 			}
 			l.MemorySwap = int64(f.swap)
 		}
+	}
+	if flags.Changed("cpu-quota") {
+		switch {
+		case flags.Changed("cpus"):
+			return l, p, errors.New("--cpus with --cpu-quota: say it in one way")
+		case f.cpuQuota <= 0:
+			return l, p, flagError("cpu-quota", fmt.Sprint(f.cpuQuota), "want 1 or more")
+		case f.cpuPeriod <= 0:
+			return l, p, flagError("cpu-period", fmt.Sprint(f.cpuPeriod), "want 1 or more")
+		}
+		l.CPUs = float64(f.cpuQuota) / float64(f.cpuPeriod)
+	} else if flags.Changed("cpu-period") {
+		return l, p, errors.New("--cpu-period without --cpu-quota: of what?")
 	}
 	if flags.Changed("restart") {
 		var err error

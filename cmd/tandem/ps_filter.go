@@ -6,10 +6,11 @@ import (
 	"strings"
 
 	"tandem/cmd/tandem/internal/box"
+	"tandem/network"
 )
 
 // psFilters are those of tandem ps, as docker spells them.
-const psFilters = "id, name, label, ancestor, status, exited, health or volume"
+const psFilters = "id, name, label, ancestor, status, exited, health, network or volume"
 
 // matches tells whether a container passes filters, each NAME=VALUE: all names must be met, by one of their values.
 func (l listed) matches(filters []string) (bool, error) {
@@ -65,6 +66,9 @@ func (l listed) meets(name, value string) (bool, error) {
 			return l.Health == nil, nil
 		}
 		return false, fmt.Errorf("want starting, healthy, unhealthy or none")
+	case "network":
+		mode := l.Mode()
+		return mode.String() == value || mode.Value == value && mode.Kind == network.ModeBridge, nil
 	case "volume":
 		for _, m := range l.Options.Mounts {
 			if m.Source == value || m.Destination == value {

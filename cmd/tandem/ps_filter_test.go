@@ -6,13 +6,16 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"tandem/cmd/tandem/internal/box"
+	"tandem/network"
 )
 
 func TestChooseBoxes(t *testing.T) {
 	keeper := box.Keeper{PID: 1}
 	list := []*box.Record{ // the newest first
-		{ID: "cc", Name: "made", Options: box.Options{Image: "alpine"}},
-		{ID: "ba", Name: "web-old", Exit: &box.Exit{Status: 3}, Keeper: keeper, Options: box.Options{Image: "nginx:1", Labels: map[string]string{"a": "b"}}},
+		{ID: "cc", Name: "made", Options: box.Options{Image: "alpine", Network: &network.Mode{Kind: network.ModeNone}}},
+		{ID: "ba", Name: "web-old", Exit: &box.Exit{Status: 3}, Keeper: keeper, Options: box.Options{
+			Image: "nginx:1", Labels: map[string]string{"a": "b"}, Network: &network.Mode{Kind: network.ModeBridge, Value: "br9"},
+		}},
 		{ID: "ab", Name: "web", Exit: &box.Exit{}, Keeper: keeper, Options: box.Options{
 			Image: "docker.io/library/alpine:latest", Mounts: []specs.Mount{{Source: "/host", Destination: "/www"}},
 		}, Health: &box.Health{Status: box.Healthy}},
@@ -41,6 +44,9 @@ func TestChooseBoxes(t *testing.T) {
 		{psFlags{last: -1, all: true, filters: []string{"health=healthy"}}, "web "},
 		{psFlags{last: -1, all: true, filters: []string{"health=none", "name=web"}}, "web-old "},
 		{psFlags{last: -1, all: true, filters: []string{"volume=/www"}}, "web "},
+		{psFlags{last: -1, all: true, filters: []string{"network=none"}}, "made "},
+		{psFlags{last: -1, all: true, filters: []string{"network=br9"}}, "web-old "},
+		{psFlags{last: -1, all: true, filters: []string{"network=bridge=br9", "network=none"}}, "made web-old "},
 	} {
 		shown, err := test.flags.choose(list)
 		got := ""
