@@ -3,12 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -20,8 +18,8 @@ import (
 
 func newPsCommand() *cobra.Command {
 	var f psFlags
-	var quiet, full, asJSON bool
-	as := formatFlag{heading: psHeading}
+	var quiet, full, size, asJSON bool
+	as := formatFlag{heading: psHeading, usual: psTable}
 	cmd := &cobra.Command{
 		Use:   "ps [flags]",
 		Short: "List containers",
@@ -31,6 +29,9 @@ func newPsCommand() *cobra.Command {
 			"  tandem ps --format 'table {{.Names}}\\t{{.Status}}'\n  tandem ps --json | jq -r '.[].name'",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if size {
+				as.usual += `\t{{.Size}}`
+			}
 			format, err := as.parse()
 			if err != nil {
 				return err
@@ -51,10 +52,8 @@ func newPsCommand() *cobra.Command {
 				for _, l := range shown {
 					fmt.Fprintln(cmd.OutOrStdout(), l.id(full))
 				}
-			case !format.Own():
-				err = printRows(cmd.OutOrStdout(), format, shown, full)
 			default:
-				err = printBoxes(cmd.OutOrStdout(), shown, full)
+				err = printRows(cmd.OutOrStdout(), format, shown, full)
 			}
 			if listErr != nil {
 				return listErr
@@ -68,6 +67,7 @@ func newPsCommand() *cobra.Command {
 	cmd.Flags().BoolVarP(&f.latest, "latest", "l", false, "the one that was made last")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print IDs alone")
 	cmd.Flags().BoolVar(&full, "no-trunc", false, "print IDs and commands in full")
+	cmd.Flags().BoolVarP(&size, "size", "s", false, "print how much each has written to its files")
 	as.register(cmd.Flags(), psFormatNames)
 	addJSONFlag(cmd, &asJSON)
 	cmd.MarkFlagsMutuallyExclusive("format", "json")
@@ -152,15 +152,6 @@ func (l listed) id(full bool) string {
 
 // commandWidth is how much of a command is shown.
 const commandWidth = 24
-
-func printBoxes(w io.Writer, list []listed, full bool) error {
-	table := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
-	fmt.Fprintln(table, "CONTAINER ID\tIMAGE\tCOMMAND\tCREATED\tSTATUS\tPORTS\tNAMES")
-	for _, l := range list {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.id(full), l.imageWords(), l.commandWords(full), ago(l.Created)+" ago", l.words(), l.ports(), l.Name)
-	}
-	return table.Flush()
-}
 
 // imageWords are what its files are of.
 func (l listed) imageWords() string {

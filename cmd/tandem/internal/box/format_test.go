@@ -15,6 +15,7 @@ func TestFormat(t *testing.T) {
 		"--name", "web", "-l", "com.example.role=front", "-v", b.root + ":/all:ro", "--tmpfs", "/t", "-m", "64M", "-e", "A=b", "-h", "web.example", "-w", "/tmp",
 	}, "sh", "-c", "exec sleep 1000")
 	b.run([]string{"--name", "other"}, "true")
+	b.must("exec", "web", "sh", "-c", "head -c 1234 /dev/zero >/tmp/f")
 	b.must("create", "--net", "none", "--name", "made", "--rootfs", b.root, "--", "true")
 	if got := b.tandem(b.arguments([]string{"--name", "gone"}, []string{"sh", "-c", "exit 7"})...); got.status != 7 {
 		t.Fatalf("%+v", got)
@@ -30,6 +31,8 @@ func TestFormat(t *testing.T) {
 		{[]string{"ps", "--format", "table {{.ID}}\t{{.Names}}"}, "CONTAINER ID   NAMES\n" + short + "   web"},
 		{[]string{"ps", "--no-trunc", "--format", "{{.ID}} {{.Mounts}} {{.Command}}"}, id + " " + b.root + ` "sh -c exec sleep 1000"`},
 		{[]string{"ps", "--format", `{{.Label "com.example.role"}} {{.Networks}} {{.Image}}`}, "front none " + b.root},
+		{[]string{"ps", "-a", "--format", "{{.Names}} {{.Size}}"}, "gone 0B\nmade 0B\nweb 1.234kB"},
+		{[]string{"ps", "-s", "--format", `{{json .Size}}`}, `"1.234kB"`},
 		{[]string{"ps", "-q", "--format", "{{.Names}}"}, short},
 		{[]string{"inspect", "-f", "{{.State.Status}} {{.State.Running}} {{.State.ExitCode}}", "web", "gone", "made"}, "running true 0\nexited false 7\ncreated false 0"},
 		{[]string{"inspect", "-f", "{{.Id}} {{.Name}} {{.Path}} {{.Args}}", "web"}, id + " web sh [-c exec sleep 1000]"},
@@ -49,6 +52,12 @@ func TestFormat(t *testing.T) {
 		if (got.status == 0) != (test.want != "") || strings.TrimSuffix(got.stdout, "\n") != test.want {
 			t.Errorf("tandem %q prints %q, status %d, %q; want %q", test.args, got.stdout, got.status, got.stderr, test.want)
 		}
+	}
+	if got := strings.Split(b.must("ps", "-s"), "\n"); len(got) != 2 || !strings.HasSuffix(got[0], "NAMES   SIZE") || !strings.HasSuffix(got[1], "web     1.234kB") {
+		t.Errorf("ps -s: %q", got)
+	}
+	if got := strings.Split(b.must("ps"), "\n"); len(got) != 2 || !strings.HasSuffix(got[0], "NAMES") {
+		t.Errorf("ps: %q", got)
 	}
 	if got := decode[[]struct {
 		Id    string

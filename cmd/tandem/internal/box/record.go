@@ -257,5 +257,8 @@ func (r *Record) Folder() string { return r.data("") }
 // none of its own.
 func (r *Record) HostFile(name string) string { return r.file(name) }
 
+// Layer is the folder of what the box has written to its root.
+func (r *Record) Layer() string { return r.data(upperFolder) }
+
 // LogFile is the path of what Logs reads.
 func (r *Record) LogFile() string { return r.data(logFile) }
