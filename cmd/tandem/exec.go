@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -63,17 +62,14 @@ func newExecCommand() *cobra.Command {
 
 // execInBox runs a command as this process's child, on this process's streams.
 func execInBox(cmd *cobra.Command, r *box.Record, o box.ExecOptions, interactive bool) error {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
+	t := newBoxTerminal(cmd.InOrStdin(), cmd.OutOrStdout(), interactive)
+	streams := box.Streams{Console: t.attach}
+	streams.ConsoleSize[0], streams.ConsoleSize[1] = terminalSize(cmd.InOrStdin())
+	var pipes streamPipes
+	if err := pipes.open(cmd, &streams, o.TTY, interactive); err != nil {
 		return err
 	}
-	defer null.Close()
-	t := newBoxTerminal(cmd.InOrStdin(), cmd.OutOrStdout(), interactive)
-	streams := box.Streams{Stdin: null, Stdout: asFile(cmd.OutOrStdout()), Stderr: asFile(cmd.ErrOrStderr()), Console: t.attach}
-	streams.ConsoleSize[0], streams.ConsoleSize[1] = terminalSize(cmd.InOrStdin())
-	if interactive {
-		streams.Stdin = asFile(cmd.InOrStdin())
-	}
+	defer pipes.close()
 	caught := signals.Catch()
 	p, err := r.Exec(context.WithoutCancel(cmd.Context()), o, streams)
 	if err != nil {
@@ -81,6 +77,7 @@ func execInBox(cmd *cobra.Command, r *box.Record, o box.ExecOptions, interactive
 		return err
 	}
 	defer p.Release()
+	pipes.started()
 	passSignals(caught, p.Process, t)
 	status, err := p.Wait()
 	t.close()

@@ -21,8 +21,9 @@ container ends, that of an image when the container is removed (tandem rm, or --
 The command has docker's fourteen capabilities, its filter of system calls, its masked paths and its devices. As with
 docker, a set-uid program may give it what it has lost: --security-opt no-new-privileges.
 
-In the foreground the command's streams are tandem's own, and nothing is logged. Signals are passed on to it; the second
-of INT, TERM, HUP and QUIT kills it, as a container's first process ignores whatever it has no handler for.
+In the foreground the command's streams are tandem's own, or pipes to its terminal, and nothing is logged. Signals are
+passed on to it; the second of INT, TERM, HUP and QUIT kills it, as a container's first process ignores whatever it has no
+handler for.
 With --detach, see tandem logs, attach, exec, stop and rm. A process of tandem's stays with the container then. That is who
 starts it anew with --restart: after 0.1 s, then 0.2 s and so on up to a minute, until somebody stops it. There is no daemon
 that would start it after a reboot.

@@ -19,18 +19,13 @@ import (
 func runForeground(cmd *cobra.Command, f *runFlags, r *box.Record) error {
 	o := &f.options
 	t := newBoxTerminal(cmd.InOrStdin(), cmd.OutOrStdout(), o.Interactive)
-	streams := box.Streams{Stdout: asFile(cmd.OutOrStdout()), Stderr: asFile(cmd.ErrOrStderr()), Console: t.attach, Warn: warnTo(cmd)}
+	streams := box.Streams{Console: t.attach, Warn: warnTo(cmd)}
 	streams.ConsoleSize[0], streams.ConsoleSize[1] = terminalSize(cmd.InOrStdin())
-	if o.Interactive {
-		streams.Stdin = asFile(cmd.InOrStdin())
-	} else {
-		null, err := os.Open(os.DevNull)
-		if err != nil {
-			return errors.Join(err, r.Discard())
-		}
-		defer null.Close()
-		streams.Stdin = null
+	var pipes streamPipes
+	if err := pipes.open(cmd, &streams, o.TTY, o.Interactive); err != nil {
+		return errors.Join(err, r.Discard())
 	}
+	defer pipes.close()
 	// From here on signals are the command's: it may be at work before this process has heard that it is. SIGPIPE is among
 	// them: who reads what this process says may go away, which must not end it with a container half made.
 	ctx := context.WithoutCancel(cmd.Context())
@@ -45,9 +40,11 @@ func runForeground(cmd *cobra.Command, f *runFlags, r *box.Record) error {
 		return errors.Join(err, r.Discard())
 	}
 	trace.end()
+	pipes.started()
 	passSignals(caught, p, t)
 	exit, err := r.Keep(ctx, p)
 	t.close()
+	pipes.close()
 	if err != nil {
 		return err
 	}
