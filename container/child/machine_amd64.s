@@ -1,5 +1,41 @@
 #include "textflag.h"
 
+// System calls, and what is said with them.
+#define SYS_read $0
+#define SYS_write $1
+#define SYS_rt_sigprocmask $14
+#define SYS_clone $56
+#define SYS_exit_group $231
+#define SYS_clone3 $435
+#define SIG_SETMASK $2
+#define SIGSET_SIZE $8
+#define CLONE_PARENT_SIGCHLD $0x8011
+#define CLONE_ARGS_SIZE $88
+#define ENOSYS $38
+#define ECANCELED $125
+
+// The header, see machine.go: offsets in bytes.
+#define ACK 16
+#define REGISTERS 24
+#define BEGIN 32
+#define MASK $40
+
+// Kinds of instructions, and of records.
+#define KIND_CALL $0
+#define KIND_JUMP $1
+#define KIND_MOVE $2
+#define KIND_SYNC $3
+#define KIND_FORK $4
+#define KIND_EXPECT $5
+#define KIND_STORE_REG $6
+#define KIND_LOAD $7
+#define KIND_AWAIT $8
+#define RECORD_FAILED $1
+#define RECORD_SYNC $2
+#define RECORD_FORKED $3
+#define RECORD_SIZE $16
+#define EXIT_FAILED $126
+
 // The child's half: machine code that a process runs which has no Go in it. See machine.go for what it reads.
 //
 //	R12  the header of what is run: record, ack, registers, where to begin
@@ -15,26 +51,26 @@
 // The child goes on at machine, on the caller's stack, which it does not touch; and in the caller's memory, unless it was
 // cloned without CLONE_VM. Signals are blocked meanwhile: none of Go's handlers may ever run in the child.
 TEXT ·clone(SB), NOSPLIT, $0-32
-	MOVQ	$2, DI	// SIG_SETMASK
+	MOVQ	SIG_SETMASK, DI
 	MOVQ	block+8(FP), SI
 	MOVQ	program+16(FP), DX
-	ADDQ	$40, DX	// header.mask: those that were blocked before
-	MOVQ	$8, R10
-	MOVQ	$14, AX	// rt_sigprocmask
+	ADDQ	MASK, DX	// becomes those that were blocked before
+	MOVQ	SIGSET_SIZE, R10
+	MOVQ	SYS_rt_sigprocmask, AX
 	SYSCALL
 	MOVQ	args+0(FP), DI
-	MOVQ	$88, SI	// sizeof(struct clone_args)
-	MOVQ	$435, AX	// clone3
+	MOVQ	CLONE_ARGS_SIZE, SI
+	MOVQ	SYS_clone3, AX
 	SYSCALL
 	TESTQ	AX, AX
 	JEQ	child
 	MOVQ	AX, pid+24(FP)
-	MOVQ	$2, DI
+	MOVQ	SIG_SETMASK, DI
 	MOVQ	program+16(FP), SI
-	ADDQ	$40, SI
+	ADDQ	MASK, SI
 	MOVQ	$0, DX
-	MOVQ	$8, R10
-	MOVQ	$14, AX
+	MOVQ	SIGSET_SIZE, R10
+	MOVQ	SYS_rt_sigprocmask, AX
 	SYSCALL
 	RET
 child:
@@ -48,33 +84,33 @@ TEXT ·machineCode(SB), NOSPLIT, $0-8
 	RET
 
 TEXT ·machine(SB), NOSPLIT|NOFRAME, $0
-	MOVQ	24(R12), R13
-	MOVQ	32(R12), BX
+	MOVQ	REGISTERS(R12), R13
+	MOVQ	BEGIN(R12), BX
 
 next:
-	MOVQ	0(BX), R14	// op, bytes of arguments, handlers, which arguments are registers, result's register
+	MOVQ	0(BX), R14	// kind, bytes of arguments, handlers, which arguments are registers, result's register
 	MOVQ	8(BX), R15	// number, and the system call's
 	ADDQ	$16, BX
 	MOVBLZX	R14, AX
-	CMPL	AX, $0
+	CMPL	AX, KIND_CALL
 	JEQ	call
-	CMPL	AX, $1
+	CMPL	AX, KIND_JUMP
 	JEQ	jump
-	CMPL	AX, $2
+	CMPL	AX, KIND_MOVE
 	JEQ	move
-	CMPL	AX, $3
+	CMPL	AX, KIND_SYNC
 	JEQ	sync
-	CMPL	AX, $4
+	CMPL	AX, KIND_FORK
 	JEQ	fork
-	CMPL	AX, $5
+	CMPL	AX, KIND_EXPECT
 	JEQ	expect
-	CMPL	AX, $6
+	CMPL	AX, KIND_STORE_REG
 	JEQ	storeReg
-	CMPL	AX, $7
+	CMPL	AX, KIND_LOAD
 	JEQ	load
-	CMPL	AX, $8
+	CMPL	AX, KIND_AWAIT
 	JEQ	await
-	MOVQ	$38, AX	// ENOSYS: there is no such instruction
+	MOVQ	ENOSYS, AX	// there is no such instruction
 	JMP	failed
 
 	// A system call: where its handlers are, and its arguments.
@@ -167,7 +203,7 @@ sync:
 	JEQ	tell
 	MOVQ	(R13)(CX*8), DX
 tell:
-	MOVL	$2, 0(R12)	// recordSync
+	MOVL	RECORD_SYNC, 0(R12)
 	MOVL	R15, 4(R12)
 	MOVQ	R15, CX
 	SHRQ	$32, CX
@@ -175,8 +211,8 @@ tell:
 	MOVL	DX, 12(R12)
 	MOVQ	(R13), DI
 	MOVQ	R12, SI
-	MOVQ	$16, DX
-	MOVQ	$1, AX	// write
+	MOVQ	RECORD_SIZE, DX
+	MOVQ	SYS_write, AX
 	SYSCALL
 	CMPQ	AX, $-4095
 	JCC	negated
@@ -184,38 +220,38 @@ tell:
 	// Wait for the byte alone.
 await:
 	MOVQ	(R13), DI
-	LEAQ	16(R12), SI
+	LEAQ	ACK(R12), SI
 	MOVQ	$1, DX
-	MOVQ	$0, AX	// read
+	MOVQ	SYS_read, AX
 	SYSCALL
 	CMPQ	AX, $1
 	JEQ	next
 	TESTQ	AX, AX
 	JNE	negated
-	MOVQ	$125, AX	// ECANCELED: the parent is gone, or does not want the child any more
+	MOVQ	ECANCELED, AX	// the parent is gone, or does not want the child any more
 	JMP	failed
 
 	// A sibling goes on in this process's place, once the parent knows of it.
 fork:
-	MOVQ	$0x8011, DI	// CLONE_PARENT | SIGCHLD
+	MOVQ	CLONE_PARENT_SIGCHLD, DI
 	MOVQ	$0, SI
 	MOVQ	$0, DX
 	MOVQ	$0, R10
 	MOVQ	$0, R8
-	MOVQ	$56, AX	// clone
+	MOVQ	SYS_clone, AX
 	SYSCALL
 	TESTQ	AX, AX
 	JEQ	await
 	CMPQ	AX, $-4095
 	JCC	negated
-	MOVL	$3, 0(R12)	// recordForked
+	MOVL	RECORD_FORKED, 0(R12)
 	MOVL	R15, 4(R12)
 	MOVL	AX, 8(R12)
 	MOVL	$0, 12(R12)
 	MOVQ	(R13), DI
 	MOVQ	R12, SI
-	MOVQ	$16, DX
-	MOVQ	$1, AX
+	MOVQ	RECORD_SIZE, DX
+	MOVQ	SYS_write, AX
 	SYSCALL
 	MOVQ	$0, DI
 	JMP	exit
@@ -266,18 +302,18 @@ masked:
 negated:
 	NEGQ	AX
 failed:
-	MOVL	$1, 0(R12)	// recordFailed
+	MOVL	RECORD_FAILED, 0(R12)
 	MOVL	R15, 4(R12)
 	MOVL	AX, 8(R12)
 	MOVL	$0, 12(R12)
 	MOVQ	(R13), DI
 	MOVQ	R12, SI
-	MOVQ	$16, DX
-	MOVQ	$1, AX
+	MOVQ	RECORD_SIZE, DX
+	MOVQ	SYS_write, AX
 	SYSCALL
-	MOVQ	$126, DI	// exitFailed
+	MOVQ	EXIT_FAILED, DI
 exit:
-	MOVQ	$231, AX	// exit_group
+	MOVQ	SYS_exit_group, AX
 	SYSCALL
 	JMP	exit
 
