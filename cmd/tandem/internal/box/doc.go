@@ -15,12 +15,13 @@
 //	      ▼                                                       ▼
 //	   container                                               container
 //
-// In the foreground the keeper is tandem itself, and the container's streams are its own; but in the place of the user's
-// terminal they are pipes, as who has that to write to can read from it too. A detached box's keeper is one more tandem,
-// which goes on after the first has ended, and writes what the container writes to a log. A box with a terminal that somebody sits at (-t) has such a keeper too, to which tandem attaches at once: so its user can leave it by
-// two keys, and come back. Either way no daemon knows of all boxes: each keeper holds one, and the others find it by its
-// record, a file that is replaced whole. Others may change in it what is theirs to say, such as a name or a limit; a keeper
-// that replaces it keeps that.
+// In the foreground the keeper is tandem itself, and the container's streams are its own; but in the place of the
+// user's terminal they are pipes, as who has that to write to can read from it too. A detached box's keeper is one more
+// tandem, which goes on after the first has ended, and writes what the container writes to a log. A box with a terminal
+// that somebody sits at (-t) has such a keeper too, to which tandem attaches at once: so its user can leave it by two
+// keys, and come back. Either way no daemon knows of all boxes: each keeper holds one, and the others find it by its
+// record, a file that is replaced whole. Others may change in it what is theirs to say, such as a name or a limit; a
+// keeper that replaces it keeps that.
 //
 // What a daemon would do beside that has no place of its own here, and is done by whoever is there:
 //
