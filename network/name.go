@@ -7,15 +7,16 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/pattern"
 )
 
 var (
-	idForm     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
-	bridgeForm = regexp.MustCompile(`^tandem[A-Za-z0-9_-]{1,9}$`)
+	idForm     = pattern.New(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+	bridgeForm = pattern.New(`^tandem[A-Za-z0-9_-]{1,9}$`)
 )
 
 func checkID(id string) error {

@@ -4,14 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"tandem/internal/pattern"
 )
 
 // maxPids is one less than the kernel's PIDS_MAX (kernel/cgroup/pids.c).
@@ -35,14 +35,14 @@ func (v *resolver) pids(p *specs.LinuxPids) {
 	}
 }
 
-var pageSize = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[1-9][0-9]*[KMG]B$`) })
+var pageSize = pattern.New(`^[1-9][0-9]*[KMG]B$`)
 
 // hugepages resolves the specification's section "Huge page limits": what may be reserved, where the kernel counts that
 // (Linux 5.7), and what may be used.
 func (v *resolver) hugepages(limits []specs.LinuxHugepageLimit) {
 	for i, l := range limits {
 		field := fmt.Sprintf("%shugepageLimits[%d]", resources, i)
-		if !pageSize().MatchString(l.Pagesize) {
+		if !pageSize.MatchString(l.Pagesize) {
 			v.bad(field+".pageSize", fmt.Sprintf("%q", l.Pagesize), "a size such as 64KB, 2MB or 1GB")
 			continue
 		}

@@ -8,11 +8,12 @@ import (
 	"io"
 	"os"
 	"path"
-	"regexp"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tandem/internal/pattern"
 )
 
 // maxArchiveFiles is the number of files that an archive of images may have. A layer is one or three.
@@ -33,7 +34,7 @@ const (
 	dockerNoIndex = "repositories" // before Docker 1.10
 )
 
-var blobName = regexp.MustCompile(`^blobs/([a-z0-9]+)/([0-9a-f]+)$`)
+var blobName = pattern.New(`^blobs/([a-z0-9]+)/([0-9a-f]+)$`)
 
 // readImages reads an archive of images.
 func (s *Store) readImages(ctx context.Context, r io.Reader, o ImportOptions) ([]found, error) {

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tandem/internal/pattern"
 )
 
 // A Lease keeps an image's layers from being removed, and is what it takes to mount them.
@@ -45,7 +46,7 @@ type leaseFile struct {
 
 const leaseSuffix = ".json"
 
-var ownerPattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}$`)
+var ownerPattern = pattern.New(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}$`)
 
 func (s *Store) leasePath(owner string) (string, error) {
 	if !ownerPattern.MatchString(owner) {

@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tandem/internal/pattern"
 )
 
 // List gives all images, the one added last first. One whose documents are broken or missing is there with what the
@@ -146,7 +147,7 @@ func (s *Store) resolve(ref string) (*imageFiles, Image, error) {
 	return f, image, nil
 }
 
-var hexPattern = regexp.MustCompile(`^(sha256:|sha512:)?[0-9a-f]{4,128}$`)
+var hexPattern = pattern.New(`^(sha256:|sha512:)?[0-9a-f]{4,128}$`)
 
 // find gives the entry of the index that ref means. A name goes before an ID, as with docker.
 func (s *Store) find(index ocispec.Index, ref string) (ocispec.Descriptor, error) {

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"regexp"
 	"strings"
 
 	"tandem/container/image/compress"
+	"tandem/internal/pattern"
 )
 
 // Kind is what an archive holds.
@@ -31,8 +31,8 @@ const HeadSize = 4<<20 + 64<<10
 const plainSize = 256 << 10
 
 var (
-	hexName = regexp.MustCompile(`^(sha256:)?[0-9a-f]{64}$`)
-	hexFile = regexp.MustCompile(`^(sha256:)?[0-9a-f]{64}(\.json|\.tar|\.tar\.gz)?$`)
+	hexName = pattern.New(`^(sha256:)?[0-9a-f]{64}$`)
+	hexFile = pattern.New(`^(sha256:)?[0-9a-f]{64}(\.json|\.tar|\.tar\.gz)?$`)
 )
 
 // Recognise tells from the first bytes of an archive what is in it, and how it is compressed. An archive of images

@@ -3,11 +3,12 @@ package image
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/opencontainers/go-digest"
+
+	"tandem/internal/pattern"
 )
 
 // What a reference has no word for stands for Docker's registry, as everybody expects.
@@ -28,10 +29,10 @@ type Reference struct {
 
 // The grammar of distribution's reference package, which every registry holds to.
 var (
-	registryPattern   = regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?$`)
-	repositoryPattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$`)
-	idPattern         = regexp.MustCompile(`^((sha256:)?[0-9a-f]{64}|sha512:[0-9a-f]{128})$`)
-	tagPattern        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}$`)
+	registryPattern   = pattern.New(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?$`)
+	repositoryPattern = pattern.New(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$`)
+	idPattern         = pattern.New(`^((sha256:)?[0-9a-f]{64}|sha512:[0-9a-f]{128})$`)
+	tagPattern        = pattern.New(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}$`)
 )
 
 const maxRepository = 255 // registry and repository together

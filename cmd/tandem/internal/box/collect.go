@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"tandem/container/cgroup"
+	"tandem/internal/pattern"
 	"tandem/network"
 )
 
@@ -22,7 +22,7 @@ type Leftover struct {
 	remove func(context.Context) error
 }
 
-var idPattern = regexp.MustCompile(fmt.Sprintf("^[0-9a-f]{%d}$", 2*idBytes))
+var idPattern = pattern.New(fmt.Sprintf("^[0-9a-f]{%d}$", 2*idBytes))
 
 // Leftovers finds what crashes have left. It changes nothing, and may tell of what is just being made or removed.
 func (h *Home) Leftovers(ctx context.Context) ([]Leftover, error) {

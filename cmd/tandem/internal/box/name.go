@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"regexp"
+
+	"tandem/internal/pattern"
 )
 
 // Errors that callers tell apart.
@@ -19,7 +20,7 @@ var (
 	ErrStopped   = errors.New("container is not running")
 )
 
-var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,63}$`)
+var namePattern = pattern.New(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,63}$`)
 
 // CheckName tells whether a box can be called so.
 func CheckName(name string) error {

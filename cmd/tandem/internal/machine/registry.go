@@ -26,12 +26,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"tandem/internal/lock"
+	"tandem/internal/pattern"
 	"tandem/internal/process"
 )
 
@@ -63,7 +63,7 @@ const (
 	socketFile = "api.sock"
 )
 
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+var namePattern = pattern.New(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
 // CheckName tells whether a VM can have the name.
 func CheckName(name string) error {
