@@ -4,12 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"tandem/internal/slack"
+	"tandem/internal/thread"
 )
 
 // Options are how the child is made.
@@ -97,15 +97,11 @@ func onThread(before func() error, fork func() (int, int, error)) (pid, pidFD in
 	if before == nil {
 		return fork()
 	}
-	done := make(chan struct{})
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+	thread.Throwaway(func() {
 		if err = before(); err == nil {
 			pid, pidFD, err = fork()
 		}
-		close(done)
-	}()
-	<-done
+	})
 	return pid, pidFD, err
 }
 

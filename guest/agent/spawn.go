@@ -12,6 +12,7 @@ import (
 
 	"tandem/guest/program"
 	"tandem/guest/reap"
+	"tandem/internal/thread"
 )
 
 // spawned is a process that has just been started.
@@ -26,7 +27,7 @@ func (p *spec) spawn(processes Processes, cgroup string, files [3]*os.File) (s s
 	if len(p.binds) == 0 {
 		return p.fork(processes, cgroup, files)
 	}
-	onThrowawayThread(func() {
+	thread.Throwaway(func() {
 		if err = p.unshareMounts(); err == nil {
 			s, err = p.fork(processes, cgroup, files)
 		}
@@ -72,25 +73,6 @@ func (p *spec) fork(processes Processes, cgroup string, files [3]*os.File) (spaw
 		return spawned{}, program.StartError(err)
 	}
 	return s, nil
-}
-
-// onThrowawayThread calls f on a thread that ends afterwards, whatever f has made of it. A process that f forks starts
-// out with what the thread has.
-func onThrowawayThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: Go ends the thread with the goroutine
-		if unix.Gettid() == unix.Getpid() {
-			// The main thread cannot end before the process, and /proc/PID shows its view of the file system. While
-			// it is locked here, no other goroutine runs on it.
-			onThrowawayThread(f)
-			runtime.UnlockOSThread()
-			return
-		}
-		f()
-	}()
-	<-done
 }
 
 // unshareMounts gives this thread a mount namespace with the spec's bind mounts.

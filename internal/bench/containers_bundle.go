@@ -7,10 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/thread"
 )
 
 // writeBundle makes a bundle of a static busybox that runs a command; limit is its memory's, if it is not 0. A bundle
@@ -75,16 +76,13 @@ func changeConfig(path string, limit uint64, args []string) error {
 // those of version 1: older versions of crun start nothing where there is. All peers are measured so. Whatever f starts
 // has to be started by its own goroutine.
 func withoutStrayCgroups(f func() error) error {
-	failed := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine, and its mounts with it
-		err := hideStrayCgroups()
-		if err == nil {
+	var err error
+	thread.Throwaway(func() {
+		if err = hideStrayCgroups(); err == nil {
 			err = f()
 		}
-		failed <- err
-	}()
-	return <-failed
+	})
+	return err
 }
 
 func hideStrayCgroups() error {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tandem/internal/thread"
 	"tandem/vhost/user/frontend"
 	"tandem/virtio"
 )
@@ -124,13 +125,7 @@ func openSoon(ctx context.Context, spec frontend.Spec) (*frontend.Device, error)
 
 // openWire opens a packet socket on the tap's link, in the network namespace of a process.
 func openWire(pid int) (fd int, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // the thread ends with the goroutine
-		fd, err = openWireHere(fmt.Sprintf("/proc/%d/ns/net", pid))
-	}()
-	<-done
+	thread.Throwaway(func() { fd, err = openWireHere(fmt.Sprintf("/proc/%d/ns/net", pid)) })
 	return fd, err
 }
 

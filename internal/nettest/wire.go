@@ -3,10 +3,11 @@ package nettest
 import (
 	"encoding/binary"
 	"os"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/thread"
 )
 
 // WireType is an EtherType for local experiments (IEEE 802): frames of it are nobody's but the test's.
@@ -27,12 +28,8 @@ type Wire struct {
 func NewWire(t testing.TB) *Wire {
 	t.Helper()
 	w := &Wire{Socket: -1}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // the thread, and its namespace, end with the goroutine
-		done <- w.open()
-	}()
-	err := <-done
+	var err error
+	thread.Throwaway(func() { err = w.open() })
 	t.Cleanup(func() {
 		if w.Socket >= 0 {
 			unix.Close(w.Socket)

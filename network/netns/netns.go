@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/thread"
 )
 
 // threadFile is the file of the calling thread's own namespace.
@@ -78,22 +80,16 @@ func check(file *os.File) (ID, error) {
 
 // New makes a namespace that nothing but the NS holds. It needs CAP_SYS_ADMIN. lo is there, and down.
 func New() (*NS, error) {
-	type result struct {
-		ns  *NS
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // for ever: the thread ends with the goroutine
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- result{nil, fmt.Errorf("netns: unshare: %w", err)}
+	var ns *NS
+	var err error
+	thread.Throwaway(func() {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			err = fmt.Errorf("netns: unshare: %w", err)
 			return
 		}
-		ns, err := Current()
-		done <- result{ns, err}
-	}()
-	r := <-done
-	return r.ns, r.err
+		ns, err = Current()
+	})
+	return ns, err
 }
 
 // Close closes the descriptor. The namespace goes if nothing else holds it.

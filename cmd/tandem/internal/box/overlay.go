@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/thread"
 )
 
 // overlayLayers are an overlay's, by their paths. The upper one may be empty.
@@ -102,25 +103,8 @@ func (l overlayLayers) mount() (int, error) {
 // is a copy of the mount that is attached nowhere.
 func (l overlayLayers) mountOld(folder string) (int, error) {
 	fd, err := -1, error(nil)
-	onOwnThread(func() { fd, err = l.mountAside(folder) })
+	thread.Throwaway(func() { fd, err = l.mountAside(folder) })
 	return fd, err
-}
-
-// onOwnThread calls a function on a thread that ends with it. The process's first does not end, and /proc/self shows its
-// namespaces, so that it must be another.
-func onOwnThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if unix.Gettid() == os.Getpid() {
-			onOwnThread(f) // this thread is held meanwhile, so that it is another's turn
-			runtime.UnlockOSThread()
-			return
-		}
-		f()
-	}()
-	<-done
 }
 
 func (l overlayLayers) mountAside(folder string) (int, error) {
