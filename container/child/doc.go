@@ -11,7 +11,7 @@
 //
 // Here the child runs no Go code at all. What it has to do is worked out before: a list of system calls with their
 // arguments, which the parent writes to a file in memory. The child executes another file in memory, the stub, an ELF
-// executable of less than a kilobyte, which reads the list and does what it says.
+// executable of a kilobyte, which reads the list and does what it says.
 //
 //	parent                                    child
 //	------                                    -----
