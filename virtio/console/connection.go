@@ -209,7 +209,13 @@ func (c *Connection) write() {
 		c.mu.Lock()
 		c.spare = batch
 		if err != nil {
-			c.failed, c.output, c.spare = true, nil, nil
+			waits := c.full
+			c.failed, c.full, c.output, c.spare = true, false, nil, nil
+			if waits { // since the writer was called: there is room without end now
+				c.mu.Unlock()
+				c.port.device.wake(receiveQueue(c.port.number) + 1)
+				c.mu.Lock()
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -185,6 +186,34 @@ func TestNobodyConnected(t *testing.T) {
 	}
 	if len(reports) != 1 || !errors.Is(reports[0], broken) {
 		t.Errorf("reports = %v", reports)
+	}
+}
+
+// TestWriterFailsWhileFull has a chain wait for room behind a writer that fails: there is nothing to wait for then.
+func TestWriterFailsWhileFull(t *testing.T) {
+	p := connect(t, three())
+	g := virtiotest.New(t, virtiotest.Kinds()[0], p, virtiotest.Options{})
+	g.Start(^uint64(0), 64)
+	tx := receiveQueue(2) + 1
+	writes, release := make(chan struct{}, 1), make(chan struct{})
+	c, err := p.Ports()[2].Connect(nil, writerFunc(func([]byte) (int, error) {
+		writes <- struct{}{}
+		<-release
+		return 0, errors.New("disk full")
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Rings[tx].Offer(g.In(make([]byte, 5*outputSize)))
+	g.Kick(tx)
+	<-writes
+	for c.stalled() == 0 {
+		runtime.Gosched()
+	}
+	close(release)
+	g.WaitUsed(tx)
+	if err := c.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
