@@ -54,20 +54,11 @@ func (p *streamPipes) output(cmd *cobra.Command) (stdout, stderr *os.File, err e
 	if stdout, err = p.writer(out); err != nil {
 		return nil, nil, err
 	}
-	if stdout != out && sameFile(out, errs) {
+	if stdout != out && sameStream(out, errs) {
 		return stdout, stdout, nil
 	}
 	stderr, err = p.writer(errs)
 	return stdout, stderr, err
-}
-
-func sameFile(a, b *os.File) bool {
-	if a == nil || b == nil {
-		return false
-	}
-	one, errA := a.Stat()
-	other, errB := b.Stat()
-	return errA == nil && errB == nil && os.SameFile(one, other)
 }
 
 func (p *streamPipes) writer(to *os.File) (*os.File, error) {

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"tandem/cmd/tandem/internal/box"
+	"tandem/internal/pattern"
 )
 
-var hexadecimal = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[0-9a-f]{64,}`) })
+var hexadecimal = pattern.New(`[0-9a-f]{64,}`)
 
 // shortIDs writes the IDs in a text as people read them, but for those that they have typed. What is a part of a path, of
 // a cgroup's name or of a digest is none.
@@ -17,7 +16,7 @@ func shortIDs(text string, typed []string) string {
 	const idLength = 64
 	var short strings.Builder
 	done := 0
-	for _, at := range hexadecimal().FindAllStringIndex(text, -1) {
+	for _, at := range hexadecimal.FindAllStringIndex(text, -1) {
 		from, to := at[0], at[1]
 		alone := to-from == idLength && (from == 0 || strings.IndexByte(" \n\"'(", text[from-1]) >= 0) &&
 			(to == len(text) || strings.IndexByte(" \n\"'),;:", text[to]) >= 0)

@@ -18,7 +18,7 @@ func Flags(name string, v uint64, show string) Arg {
 
 // From is what an earlier call returned.
 func From(name string, r Reg) Arg {
-	return Arg{name: name, operand: operand{value: uintptr(r), isReg: true}}
+	return Arg{name: name, value: uintptr(r), isReg: true}
 }
 
 // hidden keeps an argument out of the printed form.

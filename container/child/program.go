@@ -90,21 +90,16 @@ func (r Reg) String() string {
 
 // Arg is one argument of a call.
 type Arg struct {
-	operand
 	name   string
-	show   any // what is printed, or the value
+	value  uintptr
+	late   *late // whose descriptor becomes the value
+	isReg  bool  // the value is a register's number
+	show   any   // what is printed, or the value
 	hidden bool
 }
 
 func arg(name string, value uintptr, show any) Arg {
-	return Arg{name: name, operand: operand{value: value}, show: show}
-}
-
-// operand is what of an argument the kernel gets.
-type operand struct {
-	value uintptr
-	late  *late
-	isReg bool
+	return Arg{name: name, value: value, show: show}
 }
 
 // late is a file that is opened when the program starts.
@@ -116,7 +111,7 @@ type late struct {
 // Late is a descriptor of a file that open opens when the program is started, and that is closed in the parent when the
 // child is there: so that making a program, and printing it, opens nothing. The argument may be used in several calls.
 func (p *Program) Late(name, show string, open func() (*os.File, error)) Arg {
-	return Arg{name: name, show: show, operand: operand{late: &late{open: open}}}
+	return Arg{name: name, show: show, late: &late{open: open}}
 }
 
 // Label is a place in a program that calls may go on at.
@@ -140,7 +135,7 @@ type handler struct {
 type lateWord struct {
 	word int32
 	step int32
-	file *late
+	late *late
 }
 
 // next is the label of the call that follows.

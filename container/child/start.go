@@ -168,11 +168,11 @@ func (p *Program) write(status int) (fd int, err error) {
 	header := [headerWords]uint64{headerRegisters: p.words(registers...)}
 	p.align()
 	header[headerBegin] = p.end()
-	closing := closing(append(p.kept(), status))
-	if err := p.link(p.end() + uint64(8*len(closing))); err != nil {
+	prologue := closing(append(p.kept(), status))
+	if err := p.link(p.end() + uint64(8*len(prologue))); err != nil {
 		return -1, err
 	}
-	parts := [][]byte{wordBytes(header[:]), p.data, wordBytes(closing), wordBytes(p.code)}
+	parts := [][]byte{wordBytes(header[:]), p.data, wordBytes(prologue), wordBytes(p.code)}
 	size := 0
 	for _, part := range parts {
 		size += len(part)
@@ -244,18 +244,18 @@ func (p *Program) link(base uint64) error {
 // openLate opens the files that the program wants open when it starts.
 func (p *Program) openLate() error {
 	for _, l := range p.late {
-		if l.file.file == nil {
-			f, err := l.file.open()
+		if l.late.file == nil {
+			f, err := l.late.open()
 			if err == nil {
 				f, err = aboveFile(f, p.lowest())
 			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.steps[l.step].op, err)
 			}
-			l.file.file = f
+			l.late.file = f
 			p.files = append(p.files, int(f.Fd()))
 		}
-		p.code[l.word] = uint64(l.file.file.Fd())
+		p.code[l.word] = uint64(l.late.file.Fd())
 	}
 	return nil
 }
@@ -275,8 +275,8 @@ func aboveFile(f *os.File, min int) (*os.File, error) {
 
 func (p *Program) closeLate() {
 	for _, l := range p.late {
-		if l.file.file != nil {
-			l.file.file.Close() // a second time is no harm
+		if l.late.file != nil {
+			l.late.file.Close() // a second time is no harm
 		}
 	}
 }

@@ -18,5 +18,10 @@ func New(expression string) Pattern {
 // MatchString tells whether s has a match of the pattern.
 func (p Pattern) MatchString(s string) bool { return p.compiled().MatchString(s) }
 
+// FindAllStringIndex gives the matches in s that do not overlap, by where they begin and end; at most n, if n is not less than 0.
+func (p Pattern) FindAllStringIndex(s string, n int) [][]int {
+	return p.compiled().FindAllStringIndex(s, n)
+}
+
 // FindStringSubmatch is the leftmost match in s and those of its parts, or nil.
 func (p Pattern) FindStringSubmatch(s string) []string { return p.compiled().FindStringSubmatch(s) }
