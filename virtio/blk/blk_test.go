@@ -426,14 +426,14 @@ func TestNotAgreed(t *testing.T) {
 // TestFileShrinks takes the file away under the disk.
 func TestFileShrinks(t *testing.T) {
 	path := image(t, 1<<16)
-	var reports []error
-	g, _ := start(t, Spec{Path: path, Report: func(err error) { reports = append(reports, err) }}, 0)
+	var reports virtiotest.Reports
+	g, _ := start(t, Spec{Path: path, Report: reports.Add}, 0)
 	if err := os.Truncate(path, 1024); err != nil {
 		t.Fatal(err)
 	}
 	s, got := do(g, 0, typeIn, 1, nil, 1024)
-	if s != statusIOErr || len(reports) != 1 || !strings.HasPrefix(reports[0].Error(), "blk: read disk "+path+" at 1024: ") {
-		t.Errorf("status %d, reports %v", s, reports)
+	if r := reports.All(); s != statusIOErr || len(r) != 1 || !strings.HasPrefix(r[0].Error(), "blk: read disk "+path+" at 1024: ") {
+		t.Errorf("status %d, reports %v", s, r)
 	}
 	if !bytes.Equal(got[512:], make([]byte, 512)) {
 		t.Error("what could not be read is not zero")
@@ -447,8 +447,8 @@ func TestWriteFails(t *testing.T) {
 	// The limit on file sizes is the process's: only what this file may become is
 	// affected, as all others are smaller.
 	path := image(t, 1<<20)
-	var reports []error
-	g, _ := start(t, Spec{Path: path, Report: func(err error) { reports = append(reports, err) }}, 0)
+	var reports virtiotest.Reports
+	g, _ := start(t, Spec{Path: path, Report: reports.Add}, 0)
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
@@ -461,8 +461,8 @@ func TestWriteFails(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
 	}
-	if s != statusIOErr || len(reports) != 1 || !errors.Is(reports[0], unix.EFBIG) {
-		t.Errorf("status %d, reports %v, want IOERR and EFBIG", s, reports)
+	if r := reports.All(); s != statusIOErr || len(r) != 1 || !errors.Is(r[0], unix.EFBIG) {
+		t.Errorf("status %d, reports %v, want IOERR and EFBIG", s, r)
 	}
 }
 

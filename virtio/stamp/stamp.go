@@ -19,6 +19,7 @@ package stamp
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -35,15 +36,26 @@ type Stamp struct {
 	queue.Event
 }
 
-// clock is CLOCK_MONOTONIC by way of package time, which asks for it without a system call.
+// clock is CLOCK_MONOTONIC by way of package time, which asks for it without a system call. Package time's clock is read between
+// two readings of the kernel's, and again if they are far apart: the scheduler may have come in between, and what is wrong here
+// is wrong in all stamps.
 var clock = func() (c struct {
 	start time.Time
 	at    int64
 },
 ) {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // it is always there
-	c.start, c.at = time.Now(), ts.Nano()
+	read := func() int64 {
+		var ts unix.Timespec
+		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // it is always there
+		return ts.Nano()
+	}
+	for tries, best := 0, int64(math.MaxInt64); tries < 8 && best > int64(2*time.Microsecond); tries++ {
+		before := read()
+		start := time.Now()
+		if apart := read() - before; apart < best {
+			c.start, c.at, best = start, before+apart/2, apart
+		}
+	}
 	return c
 }()
 

@@ -152,9 +152,9 @@ func TestDPDKBackend(t *testing.T) {
 		t.Run(map[bool]string{false: "listens", true: "connects"}[connects], func(t *testing.T) {
 			socket := filepath.Join(t.TempDir(), "s")
 			port := "net_vhost0,iface=" + socket + ",queues=1"
-			r := &reports{TB: t}
+			var r virtiotest.Reports
 			spec := frontend.Spec{
-				Type: virtio.TypeNet, Queues: 2, QueueSize: virtionet.QueueSize, Dial: frontend.Socket(socket), Report: r.add,
+				Type: virtio.TypeNet, Queues: 2, QueueSize: virtionet.QueueSize, Dial: frontend.Socket(socket), Report: r.Add,
 			}
 			if connects {
 				port += ",client=1"
@@ -188,7 +188,7 @@ func TestDPDKBackend(t *testing.T) {
 			startTestpmd(t, port)
 			useSwitch(t, g, 20)
 			g.ResetDevice()
-			t.Log(r.all())
+			t.Log(r.All())
 		})
 	}
 }

@@ -240,15 +240,15 @@ func wait(t testing.TB, dev *frontend.Device) {
 func TestBadStop(t *testing.T) {
 	for name, w := range map[string]misbehave{"silent": silent, "short": says(nil), "hangs up": hangsUp, "asks": asks} {
 		f := newFake(t)
-		r := &reports{TB: t}
+		var r virtiotest.Reports
 		spec := f.spec()
-		spec.Report = r.add
+		spec.Report = r.Add
 		dev := open(t, spec)
 		g := virtiotest.New(t, virtiotest.Kinds()[0], dev, virtiotest.Options{Shared: true})
 		g.Start(0, 16)
 		f.set(user.GetVringBase, w)
 		g.ResetDevice()
-		if err := errors.Join(r.all()...); !errors.Is(err, frontend.ErrLost) || !contains(err, "GET_VRING_BASE") {
+		if err := errors.Join(r.All()...); !errors.Is(err, frontend.ErrLost) || !contains(err, "GET_VRING_BASE") {
 			t.Errorf("%s: reports %v", name, err)
 		}
 		f.set(user.GetVringBase, nil)
@@ -307,8 +307,8 @@ func TestNobodyThere(t *testing.T) {
 func TestLesserBackend(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	stop := start(t, path, virtiotest.NewEcho(1, 64))
-	r := &reports{TB: t}
-	dev := open(t, frontend.Spec{Type: virtiotest.TypeEcho, Queues: 1, Dial: frontend.Socket(path), Report: r.add})
+	var r virtiotest.Reports
+	dev := open(t, frontend.Spec{Type: virtiotest.TypeEcho, Queues: 1, Dial: frontend.Socket(path), Report: r.Add})
 	g := virtiotest.New(t, virtiotest.Kinds()[0], dev, virtiotest.Options{Shared: true})
 	g.Start(^uint64(0), 16)
 	probeEcho(g)
@@ -316,11 +316,11 @@ func TestLesserBackend(t *testing.T) {
 	_ = os.Remove(path)
 	stop = start(t, path, lesser{virtiotest.NewEcho(1, 64)})
 	for deadline := time.Now().Add(virtiotest.Patience); ; time.Sleep(100 * time.Microsecond) {
-		if err := errors.Join(r.all()...); err != nil && contains(err, "lacks features 0x1") {
+		if err := errors.Join(r.All()...); err != nil && contains(err, "lacks features 0x1") {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("reports %v", r.all())
+			t.Fatalf("reports %v", r.All())
 		}
 	}
 	stop()

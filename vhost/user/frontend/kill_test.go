@@ -120,9 +120,9 @@ func TestKilled(t *testing.T) {
 			k.kill()
 		}
 	}()
-	r := &reports{TB: t}
+	var r virtiotest.Reports
 	dev, err := frontend.Open(context.Background(), frontend.Spec{
-		Type: virtio.TypeBlk, Queues: 2, ConfigSize: 60, Dial: frontend.Socket(k.socket), Report: r.add,
+		Type: virtio.TypeBlk, Queues: 2, ConfigSize: 60, Dial: frontend.Socket(k.socket), Report: r.Add,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -158,8 +158,8 @@ func TestKilled(t *testing.T) {
 	if got, err := os.ReadFile(img); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("the image is not as the guest wrote it (%v)", err)
 	}
-	if len(r.all()) < kills {
-		t.Errorf("%d reports for %d kills: %v", len(r.all()), kills, r.all())
+	if len(r.All()) < kills {
+		t.Errorf("%d reports for %d kills: %v", len(r.All()), kills, r.All())
 	}
 	t.Logf("%d requests in %d lives", answered, kills+1)
 }

@@ -73,9 +73,9 @@ func TestQEMUStorageDaemon(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	daemon := storageDaemon(t, img, socket)
 	defer func() { stop(t, daemon) }()
-	r := &reports{TB: t}
+	var r virtiotest.Reports
 	spec := frontend.Spec{
-		Type: virtio.TypeBlk, Queues: 2, QueueSize: 128, ConfigSize: 60, Dial: frontend.Socket(socket), Report: r.add,
+		Type: virtio.TypeBlk, Queues: 2, QueueSize: 128, ConfigSize: 60, Dial: frontend.Socket(socket), Report: r.Add,
 	}
 	dev, err := openSoon(spec)
 	if err != nil {
@@ -96,5 +96,5 @@ func TestQEMUStorageDaemon(t *testing.T) {
 	if got, err := os.ReadFile(img); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("the image is not as the guest wrote it (%v)", err)
 	}
-	t.Log(r.all())
+	t.Log(r.All())
 }

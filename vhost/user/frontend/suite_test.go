@@ -20,25 +20,6 @@ import (
 	"tandem/virtio/virtiotest"
 )
 
-// reports collects what is reported, for the test's end.
-type reports struct {
-	testing.TB
-	mu   sync.Mutex
-	list []error
-}
-
-func (r *reports) add(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.list = append(r.list, err)
-}
-
-func (r *reports) all() []error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]error(nil), r.list...)
-}
-
 // serve has a server serve a device on a socket until the test is over.
 func serve(t testing.TB, dev virtio.Device) (path string) {
 	t.Helper()
@@ -50,8 +31,8 @@ func serve(t testing.TB, dev virtio.Device) (path string) {
 // start is serve at a given path; stop ends it before the test is over.
 func start(t testing.TB, path string, dev virtio.Device) (stop func()) {
 	t.Helper()
-	r := &reports{TB: t}
-	s, err := backend.New(dev, backend.Options{Report: r.add})
+	var r virtiotest.Reports
+	s, err := backend.New(dev, backend.Options{Report: r.Add})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +50,7 @@ func start(t testing.TB, path string, dev virtio.Device) (stop func()) {
 			t.Errorf("serve: %v", err)
 		}
 		if t.Failed() {
-			t.Logf("back-end's reports: %v", r.all())
+			t.Logf("back-end's reports: %v", r.All())
 		}
 	})
 	t.Cleanup(stop)
@@ -78,9 +59,9 @@ func start(t testing.TB, path string, dev virtio.Device) (stop func()) {
 
 func open(t testing.TB, spec frontend.Spec) *frontend.Device {
 	t.Helper()
-	r := &reports{TB: t}
+	var r virtiotest.Reports
 	if spec.Report == nil {
-		spec.Report = r.add
+		spec.Report = r.Add
 	}
 	dev, err := frontend.Open(context.Background(), spec)
 	if err != nil {
@@ -89,7 +70,7 @@ func open(t testing.TB, spec frontend.Spec) *frontend.Device {
 	t.Cleanup(func() {
 		dev.Close()
 		if t.Failed() {
-			t.Logf("front-end's reports: %v", r.all())
+			t.Logf("front-end's reports: %v", r.All())
 		}
 	})
 	return dev
