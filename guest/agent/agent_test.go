@@ -263,7 +263,7 @@ func TestSignalGroup(t *testing.T) {
 	c := connect(t)
 	started, out := newSignal()
 	cmd := c.Command(t.Context(), "sh", "-c", `sh -c 'trap "echo child; exit" INT; echo ready; while :; do sleep 0.05; done'; echo parent`)
-	cmd.Stdout = out
+	cmd.Stdout, cmd.WaitDelay = out, patience // the child may come to its word later than its parent to its end
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

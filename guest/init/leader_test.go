@@ -161,7 +161,7 @@ func TestLeaderKilled(t *testing.T) {
 func TestLeaderHolds(t *testing.T) {
 	testenv.Need(t, testenv.Root)
 	e := newTerminal(t)
-	l := e.lead(t, "/bin/sh", "sh", "-c", "trap '' TERM; (trap 'echo hung up; exit' HUP; echo waits; while :; do sleep 0.1; done) & exit 0")
+	l := e.lead(t, "/bin/sh", "sh", "-c", "trap '' TERM; (trap 'echo hung up; exit' HUP; echo waits; for i in $(seq 300); do sleep 0.1; done) & exit 0")
 	if status, err := l.wait(); err != nil || status != 0 {
 		t.Fatalf("status %#x, %v", status, err)
 	}

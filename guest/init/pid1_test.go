@@ -115,13 +115,13 @@ func processesPart() error {
 	}
 	start := time.Now()
 	p.endProcesses()
-	if took := time.Since(start); took > termGrace+killGrace/2 {
+	if took := time.Since(start); took > termGrace+killGrace {
 		return fmt.Errorf("took %v", took)
 	}
 	select {
 	case <-p.processes.Childless():
 		return nil
-	case <-time.After(time.Second):
+	case <-time.After(patience):
 		return fmt.Errorf("processes are left")
 	}
 }

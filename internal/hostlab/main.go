@@ -140,6 +140,11 @@ func runInLab(ctx context.Context, tandem string, selected []selection) (map[tes
 		work <- s
 	}
 	close(work)
+	lessons, err := buildLessons(ctx, selected)
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(lessons)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	results := make(map[testID]result)
@@ -149,6 +154,7 @@ func runInLab(ctx context.Context, tandem string, selected []selection) (map[tes
 	for range min(runtime.NumCPU(), maxLabs, len(selected)) {
 		labs.Go(func() {
 			err := withLab(ctx, tandem, func(l lab) error {
+				l.lessons = lessons
 				for s := range work {
 					c, err := l.runTwice(ctx, s)
 					if err != nil {
@@ -172,8 +178,29 @@ func runInLab(ctx context.Context, tandem string, selected []selection) (map[tes
 	return results, errors.Join(errs...)
 }
 
+// buildLessons builds the lessons' programs into a folder, if their tests are selected: the lab takes half a minute for each.
+func buildLessons(ctx context.Context, selected []selection) (dir string, err error) {
+	i := slices.IndexFunc(selected, func(s selection) bool { return strings.HasSuffix(s.pkg, "/examples") })
+	if i < 0 {
+		return "", nil
+	}
+	if dir, err = os.MkdirTemp("", "tandem-lessons"); err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+"/", selected[i].pkg+"/...")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return "", errors.Join(fmt.Errorf("go build the lessons: %w", err), os.RemoveAll(dir))
+	}
+	return dir, nil
+}
+
 // lab is a lab of this run's own, so that neither another run nor its user's lab is in the way.
-type lab struct{ tandem, dir string }
+type lab struct {
+	tandem, dir string
+	lessons     string // the folder of their programs, if it is to run them
+}
 
 // withLab gives f a lab, which is gone when it returns.
 func withLab(ctx context.Context, tandem string, f func(lab) error) error {
@@ -189,7 +216,7 @@ func startLab(ctx context.Context, tandem string) (lab, error) {
 	if err != nil {
 		return lab{}, err
 	}
-	l := lab{tandem, dir}
+	l := lab{tandem: tandem, dir: dir}
 	up := l.command(ctx, "up")
 	up.Stdout = os.Stderr
 	if err := up.Run(); err != nil {
@@ -223,7 +250,7 @@ func (l lab) runTwice(ctx context.Context, s selection) (*collector, error) {
 // run runs tests of one package; a lab that is not up is started.
 func (l lab) run(ctx context.Context, s selection) (*collector, error) {
 	c := newCollector(func(p packageDone) { printPackage(os.Stdout, "lab", p) })
-	env := append(l.environ(), "CGO_ENABLED=0", testenv.TandemVariable+"="+l.tandem)
+	env := append(l.environ(), "CGO_ENABLED=0", testenv.TandemVariable+"="+l.tandem, testenv.LessonsVariable+"="+l.lessons)
 	return c, goTest(ctx, c, env, "-vet=off", "-timeout=40m", "-run="+s.pattern(), "-exec="+l.tandem+" lab exec --", s.pkg)
 }
 

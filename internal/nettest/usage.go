@@ -14,7 +14,7 @@ import (
 )
 
 // settle is how long it may take until nothing is left of connections that were closed.
-const settle = 20 * time.Second
+const settle = time.Minute
 
 // ShortTracking has the kernel forget closed connections soon, in the network namespace of the calling thread; 2
 // minutes are usual.

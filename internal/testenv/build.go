@@ -14,6 +14,9 @@ import (
 // not at all in the lab.
 const TandemVariable = "TANDEM_BIN"
 
+// LessonsVariable names a folder with the programs of examples. The runner sets it in the lab, which is slow to build them.
+const LessonsVariable = "TANDEM_LESSONS"
+
 // Tandem returns the path of a static tandem executable made from this tree.
 func Tandem(t testing.TB) string { return built(t, builtTandem) }
 

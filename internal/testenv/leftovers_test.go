@@ -70,7 +70,7 @@ func TestLeftovers(t *testing.T) {
 			if !slices.ContainsFunc(left, func(l string) bool { return strings.Contains(l, name) }) {
 				t.Errorf("left() = %q, want one with %q", left, name)
 			}
-			if left := before.leftAfter(2 * time.Second); len(left) > 0 {
+			if left := before.leftAfter(time.Minute); len(left) > 0 {
 				t.Errorf("left() = %q after all was undone", left)
 			}
 		})

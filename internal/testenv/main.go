@@ -3,6 +3,7 @@ package testenv
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,6 +48,7 @@ func runTests(m *testing.M, kinds []kind) int {
 	if fuzzWorker() {
 		return m.Run()
 	}
+	heedSignals()
 	temp, err := privateTemp()
 	if err == nil {
 		err = adoptOrphans()
@@ -82,6 +84,16 @@ func privateTemp() (string, error) {
 		return "", err
 	}
 	return dir, os.Setenv("TMPDIR", dir)
+}
+
+// heedSignals has the programs that tests start not ignore SIGHUP and SIGINT, which this process may have been started to: by
+// nohup(1), or in the background of a shell. A signal that is caught here, and forgotten, has its default action after execve(2).
+func heedSignals() {
+	for _, s := range []os.Signal{unix.SIGHUP, unix.SIGINT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // adoptOrphans makes this process the parent of its children's children when those end, so that a daemon is not lost
