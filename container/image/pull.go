@@ -53,6 +53,10 @@ func (s *Store) pull(ctx context.Context, r Reference, o TransferOptions, p *pro
 		Digest:    digest.FromBytes(top.Manifest),
 		Size:      int64(len(top.Manifest)),
 	}
+	// The client takes a registry's word for the digest of what the registry calls a manifest of schema 1.
+	if r.Digest != "" && r.Digest.Algorithm().FromBytes(top.Manifest) != r.Digest {
+		return nil, fmt.Errorf("manifest %s, and not %s: %w", d.Digest, r.Digest, ErrDigest)
+	}
 	if _, err := s.addBytes(d.MediaType, top.Manifest); err != nil {
 		return nil, err
 	}

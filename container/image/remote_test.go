@@ -267,6 +267,28 @@ func TestRegistryThatLies(t *testing.T) {
 	if _, err := newStore(t).Pull(context.Background(), host+"/image@"+digestOf(t, img), TransferOptions{}); err == nil {
 		t.Error("pulled another manifest")
 	}
+	// One that is said to be of schema 1, for which the client believes the header.
+	other := imageOf(t, pack(t, "evil: x"))
+	q.answer(nil)
+	put(t, host+"/image:2", other)
+	manifest, err := other.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.answer(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/manifests/"+digestOf(t, img)) {
+			return false
+		}
+		w.Header().Set("Content-Type", string(types.DockerManifestSchema1Signed))
+		w.Header().Set("Docker-Content-Digest", digestOf(t, img))
+		_, _ = w.Write(manifest)
+		return true
+	})
+	s := newStore(t)
+	if image, err := s.Pull(context.Background(), host+"/image@"+digestOf(t, img), TransferOptions{}); !errors.Is(err, ErrDigest) {
+		t.Errorf("pulled another manifest: %+v, %v", image, err)
+	}
+	checkClean(t, s)
 }
 
 // TestConnectionThatBreaks cuts a layer short twice, and the third time lets it through.
