@@ -10,6 +10,10 @@ import (
 // finish gives the folders their owners, modes and times, those inside others first: a mode may shut the way to them,
 // and a change inside is a change of time.
 func (u *unpacker) finish() error {
+	if err := u.checkCount(); err != nil {
+		return err
+	}
+	u.result.Entries += u.tree.implied
 	paths := make([]string, 0, len(u.tree.folders))
 	for path := range u.tree.folders {
 		paths = append(paths, path)
@@ -18,9 +22,6 @@ func (u *unpacker) finish() error {
 	for _, path := range paths {
 		f := u.tree.folders[path]
 		u.disk.Add(blockSize)
-		if f.Implied && f.Path != "." {
-			u.result.Entries++
-		}
 		if path != "." {
 			above, _ := split(path)
 			if parent := u.tree.folders[above]; parent.Implied && f.ModTime.After(parent.ModTime) {

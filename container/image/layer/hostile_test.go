@@ -183,3 +183,49 @@ func TestReaderThatFails(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestManyImpliedFolders has names of two thousand parts: few entries, and a thousand times as many folders.
+func TestManyImpliedFolders(t *testing.T) {
+	testenv.Need(t, testenv.Root)
+	var items []item
+	for i := range 3 {
+		items = append(items, file(strings.Repeat(string(rune('a'+i))+"/", 100)+"f", ""))
+	}
+	archive := pack(t, items...)
+	for entries, want := range map[int]error{3: ErrTooLarge, 302: ErrTooLarge, 303: nil} {
+		u, err := unpack(t, archive, Options{Limits: Limits{Entries: entries}})
+		if !errors.Is(err, want) {
+			t.Errorf("at most %d: %v, want %v", entries, err, want)
+		}
+		if err == nil && u.Entries != entries {
+			t.Errorf("%d entries, want %d", u.Entries, entries)
+		}
+	}
+}
+
+// TestMemoryOfFolders has folders with large attributes, which wait in memory until all that is in the folders is made.
+func TestMemoryOfFolders(t *testing.T) {
+	testenv.Need(t, testenv.Root)
+	defer func(n int) { maxKept = n }(maxKept)
+	maxKept = 10_000
+	noted := func(name string, size int) item {
+		return folderItem(name, 0o755).with(func(h *tar.Header) {
+			h.PAXRecords = map[string]string{"SCHILY.xattr.user.note": strings.Repeat("x", size)}
+		})
+	}
+	var several, again, named []item
+	for i := range 12 {
+		several = append(several, noted("d"+string(rune('a'+i)), 1000))
+		again = append(again, noted("d", 1000)) // which is one folder
+		named = append(named, folderItem(strings.Repeat(string(rune('a'+i)), 200)+"/"+strings.Repeat("n", 200)+"/"+strings.Repeat("m", 250), 0o755))
+	}
+	for _, test := range []struct {
+		name  string
+		items []item
+		want  error
+	}{{"several", several, ErrTooLarge}, {"one again and again", again, nil}, {"names", named, ErrTooLarge}, {"few", several[:5], nil}} {
+		if _, err := unpack(t, pack(t, test.items...), Options{}); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", test.name, err, test.want)
+		}
+	}
+}

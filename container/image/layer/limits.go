@@ -8,11 +8,15 @@ import (
 // Limits bound what an archive may cost. Zero is no limit.
 type Limits struct {
 	Bytes   int64 // of its files, holes included
-	Entries int   // in it
+	Entries int   // in it, and folders that it implies
 }
 
 // overhead is what an entry may take of the stream besides its data: headers, long names, attributes, padding.
 const overhead = 16 << 10
+
+// maxKept bounds what is kept in memory until the end: the names and attributes of folders. A million folders of
+// common names have a hundred megabytes of them.
+var maxKept = 256 << 20
 
 // Stream is the number of bytes that an archive within the limits may have.
 func (l Limits) Stream() int64 {

@@ -56,7 +56,7 @@ func (u *unpacker) dir(e *Entry) error {
 			return err
 		}
 	}
-	f.Mode, f.UID, f.GID, f.ModTime, f.Xattrs, f.Implied = e.Mode, e.UID, e.GID, e.ModTime, e.Xattrs, false
+	u.tree.describe(f, e)
 	return nil
 }
 

@@ -24,6 +24,8 @@ type tree struct {
 	root    int                // descriptor
 	folders map[string]*folder // by path
 	open    *list.List         // of *folder, the one that was used last first
+	implied int                // folders without an entry, the root aside
+	kept    int                // bytes of folders' names and attributes
 	perm    uint32             // what mkdir takes away from each mode
 	wait    func()             // until no file is being made, and so no folder is pinned
 }
@@ -103,7 +105,25 @@ func (t *tree) subfolder(parent *folder, name string, mode uint32, follow bool) 
 	}
 	f.made &^= t.perm
 	t.folders[path] = f
+	t.implied++
+	t.kept += len(path)
 	return f, nil
+}
+
+// describe says what a folder looks like that has an entry.
+func (t *tree) describe(f *folder, e *Entry) {
+	if f.Implied && f.Path != "." {
+		t.implied--
+	}
+	t.kept += size(e.Xattrs) - size(f.Xattrs)
+	f.Mode, f.UID, f.GID, f.ModTime, f.Xattrs, f.Implied = e.Mode, e.UID, e.GID, e.ModTime, e.Xattrs, false
+}
+
+func size(attributes map[string]string) (n int) {
+	for name, value := range attributes {
+		n += len(name) + len(value)
+	}
+	return n
 }
 
 // follow gives the folder that a symbolic link in the tree leads to, if that is in the tree.

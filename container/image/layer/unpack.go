@@ -153,8 +153,9 @@ func (u *unpacker) entry(h *tar.Header) error {
 	if err != nil || what == nothing {
 		return err
 	}
-	if u.result.Entries++; u.Limits.Entries > 0 && u.result.Entries > u.Limits.Entries {
-		return fmt.Errorf("the archive has more than %d entries: %w", u.Limits.Entries, ErrTooLarge)
+	u.result.Entries++
+	if err := u.checkCount(); err != nil {
+		return err
 	}
 	switch what {
 	case whiteout:
@@ -177,6 +178,18 @@ func (u *unpacker) entry(h *tar.Header) error {
 		err = u.node(e)
 	}
 	return err
+}
+
+// checkCount holds what has been made so far against the limit. A name of two thousand parts is one entry, and as many
+// folders.
+func (u *unpacker) checkCount() error {
+	if u.Limits.Entries > 0 && u.result.Entries+u.tree.implied > u.Limits.Entries {
+		return fmt.Errorf("the archive has more than %d entries: %w", u.Limits.Entries, ErrTooLarge)
+	}
+	if u.tree.kept > maxKept {
+		return fmt.Errorf("the names and attributes of its folders have more than %d bytes: %w", maxKept, ErrTooLarge)
+	}
+	return nil
 }
 
 // newEntry checks what a header says.
