@@ -229,3 +229,14 @@ func TestMemoryOfFolders(t *testing.T) {
 		}
 	}
 }
+
+// TestHardLinkFarAway has more folders made on the way to the new name than are kept open, that of the old name among
+// them.
+func TestHardLinkFarAway(t *testing.T) {
+	testenv.Need(t, testenv.Root)
+	away := strings.Repeat("d/", 3*maxOpen) + "link"
+	u := mustUnpack(t, pack(t, folderItem("a", 0o755), file("a/f", "x"), hardLink(away, "a/f")), Options{})
+	if one, two := u.stat(t, "a/f"), u.stat(t, away); one.Ino != two.Ino {
+		t.Errorf("inodes %d and %d", one.Ino, two.Ino)
+	}
+}

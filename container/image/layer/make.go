@@ -139,11 +139,13 @@ func (u *unpacker) hardLink(e *Entry) error {
 		return fmt.Errorf("hard link to the root of the layer: %w", ErrArchive)
 	}
 	from := &Entry{Path: target}
-	_, fromDir, fromName, err := u.place(from)
+	fromFolder, fromDir, fromName, err := u.place(from)
 	if err != nil {
 		return fmt.Errorf("hard link to %s: %w", target, err)
 	}
 	e.Link = from.Path
+	fromFolder.pins.Add(1) // while folders are made on the way to the new name
+	defer fromFolder.pins.Add(-1)
 	if err := u.writers.wait(); err != nil { // it may be made just now
 		return err
 	}

@@ -27,7 +27,7 @@ type tree struct {
 	implied int                // folders without an entry, the root aside
 	kept    int                // bytes of folders' names and attributes
 	perm    uint32             // what mkdir takes away from each mode
-	wait    func()             // until no file is being made, and so no folder is pinned
+	wait    func()             // until no file is being made, and so no folder is pinned for one
 }
 
 // A folder waits for its owner, mode and time until all its entries are made: they change its time, and its mode may
@@ -38,7 +38,7 @@ type folder struct {
 	whiteouts bool          // some are in it
 	fd        int           // -1 unless it is open
 	place     *list.Element // in tree.open
-	pins      atomic.Int32  // files that are being made in it
+	pins      atomic.Int32  // files that are being made in it, and whoever else needs its descriptor
 }
 
 func newTree(root int, umask uint32) *tree {
@@ -175,17 +175,22 @@ func (t *tree) descriptor(f *folder) (int, error) {
 
 // closeOne closes the folder that was not used for longest, of those that nobody makes files in.
 func (t *tree) closeOne() {
-	e := t.open.Back()
-	for e != nil && e.Value.(*folder).pins.Load() > 0 {
-		e = e.Prev()
-	}
+	e := t.unused()
 	if e == nil {
 		t.wait()
-		e = t.open.Back()
+		e = t.unused()
 	}
 	f := t.open.Remove(e).(*folder)
 	unix.Close(f.fd)
 	f.fd, f.place = -1, nil
+}
+
+func (t *tree) unused() *list.Element {
+	e := t.open.Back()
+	for e != nil && e.Value.(*folder).pins.Load() > 0 {
+		e = e.Prev()
+	}
+	return e
 }
 
 // openat2 opens what is at a path from the root. It is tried again where the kernel could not be sure because something
