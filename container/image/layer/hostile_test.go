@@ -240,3 +240,31 @@ func TestHardLinkFarAway(t *testing.T) {
 		t.Errorf("inodes %d and %d", one.Ino, two.Ino)
 	}
 }
+
+// TestGroupOfTheFolder unpacks into a folder that gives its group to all that is made in it.
+func TestGroupOfTheFolder(t *testing.T) {
+	testenv.Need(t, testenv.Root)
+	dir := filepath.Join(t.TempDir(), "diff")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, 0, 1234), unix.Chmod(dir, 0o2700)); err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	big := file("big", strings.Repeat("x", smallFile+1))
+	archive := pack(t, file("f", "x"), big, file("d/f", "x"), symlink("l", "f"), folderItem("e", 0o2755))
+	if _, err := Unpack(context.Background(), in, bytes.NewReader(archive), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	u := unpacked{dir: dir}
+	for name, mode := range map[string]uint32{
+		".": unix.S_IFDIR | 0o755, "f": unix.S_IFREG | 0o644, "big": unix.S_IFREG | 0o644, "d": unix.S_IFDIR | 0o755,
+		"d/f": unix.S_IFREG | 0o644, "l": unix.S_IFLNK | 0o777, "e": unix.S_IFDIR | 0o2755,
+	} {
+		if st := u.stat(t, name); st.Gid != uint32(os.Getegid()) || st.Mode != mode {
+			t.Errorf("%s: group %d, mode %o, want %d, %o", name, st.Gid, st.Mode, os.Getegid(), mode)
+		}
+	}
+}

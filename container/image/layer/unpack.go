@@ -70,6 +70,10 @@ func Unpack(ctx context.Context, dir *os.File, r io.Reader, o Options) (Result, 
 		uid:     os.Geteuid(),
 		gid:     os.Getegid(),
 	}
+	// With the set-group-ID bit, which a folder inherits, all that is made in it would have its group.
+	if err := errors.Join(unix.Fchown(int(dir.Fd()), u.uid, u.gid), unix.Fchmod(int(dir.Fd()), 0o700)); err != nil {
+		return Result{}, fmt.Errorf("layer: unpack: take the folder: %w", err)
+	}
 	u.writers = startWriters(u.writeSmall)
 	u.tree.wait = u.writers.waiting.Wait
 	defer u.tree.close()
