@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"tandem/internal/pattern"
 )
@@ -74,6 +75,9 @@ func (s *Store) readFiles(ctx context.Context, r io.Reader, a *archive) error {
 		}
 		if files++; files > maxArchiveFiles {
 			return fmt.Errorf("more than %d files: %w", maxArchiveFiles, ErrTooLarge)
+		}
+		if len(h.Name) > unix.PathMax || len(h.Linkname) > unix.PathMax { // they are kept until the end
+			return fmt.Errorf("%.40q...: a name of %d bytes: %w", h.Name, max(len(h.Name), len(h.Linkname)), ErrTooLarge)
 		}
 		name := inArchive(h.Name)
 		switch h.Typeflag {

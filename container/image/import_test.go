@@ -417,3 +417,20 @@ func TestKindCanBeSaid(t *testing.T) {
 		t.Errorf("tree %s", got)
 	}
 }
+
+// TestLongNamesInArchive has an archive of many names, each as long as a header takes, which would be held in memory.
+func TestLongNamesInArchive(t *testing.T) {
+	for _, h := range []tar.Header{
+		{Typeflag: tar.TypeSymlink, Name: strings.Repeat("n", 5000), Linkname: "x"},
+		{Typeflag: tar.TypeSymlink, Name: "x", Linkname: strings.Repeat("n", 5000)},
+		{Typeflag: tar.TypeLink, Name: "x", Linkname: strings.Repeat("n/", 5000)},
+		{Typeflag: tar.TypeReg, Name: strings.Repeat("n", 5000)},
+	} {
+		s := newStore(t)
+		_, err := s.Import(context.Background(), bytes.NewReader(packHeader(t, h)), ImportOptions{Kind: DockerArchive})
+		if !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%d and %d bytes: %v, want %v", len(h.Name), len(h.Linkname), err, ErrTooLarge)
+		}
+		checkClean(t, s)
+	}
+}
