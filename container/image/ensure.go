@@ -63,16 +63,18 @@ func (s *Store) ensureLayers(ctx context.Context, wanted []wantedLayer, records 
 	}()
 	again := slices.Clone(missing)
 	missing = slices.CompactFunc(missing, func(a, b wantedLayer) bool { return a.key == b.key })
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for _, w := range missing {
+	for _, w := range missing { // all before the first is unpacked into: what fails now has nobody to wait for
 		temp, err := os.MkdirTemp(s.path(layersDir), tempPrefix)
 		if err != nil {
 			return err
 		}
 		temps[w.key] = temp
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, w := range missing {
 		group.Go(func() error {
-			if err := s.unpackLayer(ctx, temp, w, spent, p); err != nil {
+			if err := s.unpackLayer(ctx, temps[w.key], w, spent, p); err != nil {
 				return fail(w, err)
 			}
 			return nil
