@@ -124,7 +124,11 @@ func (s *Store) collect() (freed int64, err error) {
 			return nil
 		}
 		freed += s.layerSize(key)
-		dead := s.layerPath(tempPrefix + key) // a layer has a name as long as all of it is there
+		// A layer has a name as long as all of it is there. A process that was killed may have left some of an older one.
+		dead := s.layerPath(tempPrefix + key)
+		if err := s.removeTree(dead); err != nil {
+			return err
+		}
 		if err := os.Rename(s.layerPath(key), dead); err != nil {
 			return err
 		}

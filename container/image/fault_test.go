@@ -49,3 +49,24 @@ func TestNothingGoesOnAfterAnError(t *testing.T) {
 	close(returned)
 	working.Wait()
 }
+
+// TestRemovalThatWasKilled leaves a layer half removed, which then comes again and is removed again.
+func TestRemovalThatWasKilled(t *testing.T) {
+	s := newStore(t)
+	add(t, s, "a", threeLayers(t))
+	for _, name := range layerFolders(t, s) {
+		if err := os.Rename(s.layerPath(name), s.layerPath(tempPrefix+name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.tree(t, "a"); got != threeLayersTree {
+		t.Errorf("tree %s", got)
+	}
+	if r, err := s.Remove("a", false); err != nil || len(r.Images) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	checkClean(t, s)
+	if left := layerFolders(t, s); len(left) != 0 {
+		t.Errorf("left %q", left)
+	}
+}
