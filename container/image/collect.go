@@ -69,7 +69,8 @@ type marked struct {
 	layers map[string]bool
 }
 
-// mark finds what images and leases need. Of an image that is broken, what can be found.
+// mark finds what images and leases need. Of an image that is broken, what can be found; but one that cannot be read just
+// now is not broken.
 func (s *Store) mark() (marked, error) {
 	m := marked{blobs: map[digest.Digest]bool{}, layers: map[string]bool{}}
 	index, err := s.readIndex()
@@ -80,8 +81,11 @@ func (s *Store) mark() (marked, error) {
 		m.blobs[d.Digest] = true
 		m.blobs[digest.Digest(d.Annotations[sourceAnnotation])] = true
 		f, err := s.load(plain(d))
-		if err != nil {
+		if isFaulty(err) {
 			continue
+		}
+		if err != nil {
+			return m, err
 		}
 		m.blobs[f.manifest.Config.Digest] = true
 		chains := f.chainIDs()
@@ -105,6 +109,16 @@ func (s *Store) mark() (marked, error) {
 		}
 	}
 	return m, nil
+}
+
+// isFaulty tells that the fault is in an image's documents, or that they are not there.
+func isFaulty(err error) bool {
+	for _, fault := range []error{ErrFormat, ErrDigest, ErrMissing, ErrTooLarge} {
+		if errors.Is(err, fault) {
+			return true
+		}
+	}
+	return false
 }
 
 // collect removes what nothing refers to, and what a process that died has left. It fails with errLocked if somebody

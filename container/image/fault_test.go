@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tandem/container/image/layer"
 )
 
@@ -69,4 +71,29 @@ func TestRemovalThatWasKilled(t *testing.T) {
 	if left := layerFolders(t, s); len(left) != 0 {
 		t.Errorf("left %q", left)
 	}
+}
+
+// TestUnreadableIsNotGarbage has a manifest that cannot be read for a moment, as when there are no descriptors left, and
+// removes something else meanwhile.
+func TestUnreadableIsNotGarbage(t *testing.T) {
+	s := newStore(t)
+	a := add(t, s, "a", threeLayers(t))
+	add(t, s, "b", imageOf(t, pack(t, "b: 2")))
+	path := s.blobPath(a.Digest)
+	if err := errors.Join(os.Rename(path, path+".away"), os.Symlink(path, path)); err != nil { // ELOOP
+		t.Fatal(err)
+	}
+	if r, err := s.Remove("b", false); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := os.Rename(path+".away", path); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.tree(t, "a"); got != threeLayersTree {
+		t.Errorf("tree %s", got)
+	}
+	if r, err := s.Prune(false); err != nil || r.Bytes == 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	checkClean(t, s)
 }
