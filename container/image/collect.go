@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -70,8 +71,8 @@ type marked struct {
 }
 
 // mark finds what images and leases need. Of an image that is broken, what can be found; but one that cannot be read just
-// now is not broken.
-func (s *Store) mark() (marked, error) {
+// now is not broken. Of those that are to go, it is their blobs: layers can be unpacked anew.
+func (s *Store) mark(going ...digest.Digest) (marked, error) {
 	m := marked{blobs: map[digest.Digest]bool{}, layers: map[string]bool{}}
 	index, err := s.readIndex()
 	if err != nil {
@@ -91,6 +92,9 @@ func (s *Store) mark() (marked, error) {
 		chains := f.chainIDs()
 		for i, l := range f.manifest.Layers {
 			m.blobs[l.Digest] = true
+			if slices.Contains(going, d.Digest) {
+				continue
+			}
 			// One that was unpacked for this chain is in the place of the other.
 			if _, err := os.Stat(s.layerPath(key(chains[i]))); err == nil {
 				m.layers[key(chains[i])] = true
@@ -121,15 +125,15 @@ func isFaulty(err error) bool {
 	return false
 }
 
-// collect removes what nothing refers to, and what a process that died has left. It fails with errLocked if somebody
-// is adding or using content just now.
-func (s *Store) collect() (freed int64, err error) {
+// collect removes what nothing refers to, and what a process that died has left; and of images that are to go, the
+// unpacked layers. It fails with errLocked if somebody is adding or using content just now.
+func (s *Store) collect(going ...digest.Digest) (freed int64, err error) {
 	unlock, err := s.tryLock(contentLock)
 	if err != nil {
 		return 0, err
 	}
 	defer unlock()
-	live, err := s.mark()
+	live, err := s.mark(going...)
 	if err != nil {
 		return 0, err
 	}

@@ -1,10 +1,13 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -14,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/container/image/layer"
+	"tandem/internal/testenv"
 )
 
 // TestNothingGoesOnAfterAnError unpacks several layers, and cannot begin with all of them.
@@ -96,4 +100,39 @@ func TestUnreadableIsNotGarbage(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	checkClean(t, s)
+}
+
+// onSmallDisk runs a word of testProcess with a store on a disk of one megabyte.
+func onSmallDisk(t *testing.T, word string, stdin []byte) {
+	t.Helper()
+	testenv.Need(t, testenv.Root, testenv.MountNS)
+	root := t.TempDir()
+	cmd := exec.Command("unshare", "--mount", "sh", "-c", `mount -t tmpfs -o size=1m tmpfs "$0" && exec /proc/self/fd/3`, root)
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	cmd.ExtraFiles = []*os.File{self}
+	cmd.Env = append(os.Environ(), helperVariable+"="+word+" "+root)
+	cmd.Stdin = bytes.NewReader(stdin)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// noise is what no compression helps against.
+func noise(size int) string {
+	b := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	return string(b)
+}
+
+func TestFullDisk(t *testing.T) {
+	onSmallDisk(t, "full", pack(t, "a: x", "b: "+noise(700_000)))
+}
+
+// TestRemoveFromFullDisk has no room for a new index, let alone for anything else.
+func TestRemoveFromFullDisk(t *testing.T) {
+	onSmallDisk(t, "full-remove", pack(t, "a: x", "b: "+noise(200_000)))
 }

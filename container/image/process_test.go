@@ -67,6 +67,21 @@ func doWord(word, root string) error {
 			return err
 		}
 		return nil
+	case "full-remove": // an archive on stdin; then the disk gets full
+		if _, err := s.Import(ctx, os.Stdin, ImportOptions{Name: "large"}); err != nil {
+			return err
+		}
+		if err := fill(filepath.Join(root, "filler")); err != nil {
+			return err
+		}
+		r, err := s.Remove("large", false)
+		if err != nil || len(r.Images) != 1 || r.Bytes < 1<<17 || r.Kept {
+			return fmt.Errorf("removed from a full disk: %+v, %w", r, err)
+		}
+		if u, err := s.Usage(); err != nil || u != (Usage{}) {
+			return fmt.Errorf("left %+v, %v", u, err)
+		}
+		return nil
 	case "remove":
 		if !s.UserXattr() {
 			return errors.New("a user's layers are not for userxattr")
@@ -102,6 +117,24 @@ func doWord(word, root string) error {
 		return nil
 	}
 	return fmt.Errorf("no such word: %q", word)
+}
+
+// fill writes a file until there is no room for another byte.
+func fill(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for size := 64 << 10; size > 0; {
+		if _, err = f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		return fmt.Errorf("fill the disk: %w", err)
+	}
+	return nil
 }
 
 func process(t testing.TB, word string, s *Store, env ...string) *exec.Cmd {

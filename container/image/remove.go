@@ -7,6 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 )
 
 // Removed tells what Remove and Prune took away.
@@ -71,8 +72,9 @@ type leasedBy func(digest.Digest) []string
 
 // remove takes those entries out of the index that choose gives, and then what nothing refers to.
 func (s *Store) remove(choose func(*ocispec.Index, leasedBy) ([]ocispec.Descriptor, error)) (Removed, error) {
-	r := Removed{Names: []string{}, Images: []digest.Digest{}}
-	err := s.changeIndex(func(index *ocispec.Index) error {
+	var r Removed
+	change := func(index *ocispec.Index) error {
+		r = Removed{Names: []string{}, Images: []digest.Digest{}}
 		leases, err := s.leases()
 		if err != nil {
 			return err
@@ -104,11 +106,21 @@ func (s *Store) remove(choose func(*ocispec.Index, leasedBy) ([]ocispec.Descript
 			}
 		}
 		return nil
-	})
+	}
+	err := s.changeIndex(change)
+	var made int64
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		// The new index needs a little room, and who removes images wants to make some. Layers can go before: they are
+		// unpacked anew if the image is to stay after all.
+		if n, e := s.collect(r.Images...); e == nil {
+			made, err = n, s.changeIndex(change)
+		}
+	}
 	if err != nil {
 		return r, err
 	}
 	r.Bytes, err = s.collect()
+	r.Bytes += made
 	if errors.Is(err, errLocked) {
 		r.Kept = true
 		return r, nil

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -21,7 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/container/image/layer"
-	"tandem/internal/testenv"
 )
 
 // add imports an image that the registry client's library has made.
@@ -571,25 +568,5 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	if got := s.tree(t, "stays"); got != threeLayersTree {
 		t.Errorf("tree %s", got)
-	}
-}
-
-// TestFullDisk has a store on a disk of one megabyte.
-func TestFullDisk(t *testing.T) {
-	testenv.Need(t, testenv.Root, testenv.MountNS)
-	root := t.TempDir()
-	cmd := exec.Command("unshare", "--mount", "sh", "-c", `mount -t tmpfs -o size=1m tmpfs "$0" && exec /proc/self/fd/3`, root)
-	self, err := os.Open("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer self.Close()
-	cmd.ExtraFiles = []*os.File{self}
-	cmd.Env = append(os.Environ(), helperVariable+"=full "+root)
-	noise := make([]byte, 700_000) // that no compression helps against
-	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
-	cmd.Stdin = bytes.NewReader(pack(t, "a: x", "b: "+string(noise)))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
 	}
 }
