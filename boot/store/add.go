@@ -41,6 +41,9 @@ func (s *Store) add(build func(dir *os.Root) (name string, r record, err error),
 	if err := checkName(name); err != nil {
 		return Kernel{}, err
 	}
+	if err := checkRelease(r.Release); err != nil {
+		return Kernel{}, err
+	}
 	modules := filepath.Join(temp, modulesRoot, "lib/modules", r.Release)
 	if _, err := os.Stat(modules); err == nil {
 		progress("index the modules of "+name, 0, 0)

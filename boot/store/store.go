@@ -263,6 +263,14 @@ func (s *Store) read(name string) (Kernel, error) {
 	return k, nil
 }
 
+// checkRelease refuses what would not be the name of one folder of modules. A kernel says it of itself.
+func checkRelease(release string) error {
+	if release == "." || release == ".." || strings.ContainsAny(release, "/\x00") {
+		return fmt.Errorf("release %q: %w: not the name of a folder", release, ErrName)
+	}
+	return nil
+}
+
 // checkName refuses what cannot be a kernel's folder; a leading dot is the store's own.
 func checkName(name string) error {
 	if name == "" || name[0] == '.' || name[0] == '-' || len(name) > 200 || strings.ContainsFunc(name, func(r rune) bool {

@@ -245,3 +245,26 @@ func TestCacheDir(t *testing.T) {
 		t.Errorf("CacheDir = %q, %v; want a word of TANDEM_CACHE", dir, err)
 	}
 }
+
+// TestReleaseThatLeadsOut has a kernel that calls itself by a path. The folder there is not the store's to index.
+func TestReleaseThatLeadsOut(t *testing.T) {
+	s := newStore(t)
+	outside := filepath.Join(filepath.Dir(s.dir), "outside")
+	if err := os.Mkdir(outside, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, release := range []string{"../../../../../outside", "..", ".", "a/b", "/", outside} {
+		_, err := s.add(func(root *os.Root) (string, record, error) {
+			return "mine", record{Release: release, Source: "test"}, root.WriteFile(imageFile, []byte("image"), 0o644)
+		}, quiet(nil), refuse)
+		if !errors.Is(err, ErrName) {
+			t.Errorf("%q: %v, want %v", release, err, ErrName)
+		}
+		if entries, err := os.ReadDir(outside); err != nil || len(entries) != 0 {
+			t.Errorf("%q: outside of the store is %v, %v", release, entries, err)
+		}
+	}
+	if left := leftovers(t, s); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
