@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tandem/boot/kmod"
 )
 
@@ -110,6 +112,14 @@ func (s *Store) place(temp, name string, existing int) error {
 		return err
 	case existing == refuse:
 		return fmt.Errorf("%q: %w", name, ErrExists)
+	}
+	// In one step, so that a reader finds one or the other, and so does who comes after a crash.
+	err = unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, final, unix.RENAME_EXCHANGE)
+	if err == nil {
+		return os.RemoveAll(temp)
+	}
+	if !errors.Is(err, unix.EINVAL) { // of a file system that cannot
+		return &os.LinkError{Op: "exchange", Old: temp, New: final, Err: err}
 	}
 	dead := filepath.Join(s.dir, deadPrefix+name)
 	if err := os.Rename(final, dead); err != nil {

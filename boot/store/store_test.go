@@ -268,3 +268,43 @@ func TestReleaseThatLeadsOut(t *testing.T) {
 		t.Errorf("left behind: %q", left)
 	}
 }
+
+// TestReplaceIsOneStep looks for a kernel while it is replaced over and over: it is there at each moment.
+func TestReplaceIsOneStep(t *testing.T) {
+	s := newStore(t)
+	replaceIt := func() {
+		t.Helper()
+		temp := filepath.Join(s.dir, tempPrefix+"k")
+		for _, err := range []error{
+			os.Mkdir(temp, 0o755), os.WriteFile(filepath.Join(temp, recordFile), []byte("{}"), 0o644), s.place(temp, "k", replace),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	replaceIt()
+	done := make(chan struct{})
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if _, err := s.read("k"); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 500 {
+		replaceIt()
+	}
+	close(done)
+	reader.Wait()
+	if left := leftovers(t, s); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
