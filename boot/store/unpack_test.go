@@ -7,8 +7,10 @@ import (
 	"crypto/md5" //nolint:gosec // what dpkg records
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -198,6 +200,34 @@ func TestUnpackDebRefuses(t *testing.T) {
 		if words, err := os.ReadFile(p); err == nil && bytes.Contains(words, []byte(good)) {
 			t.Errorf("still running: %s: %q", p, words)
 		}
+	}
+}
+
+// TestHolesInSums has a list of digests that is a hole, longer than what is read into memory.
+func TestHolesInSums(t *testing.T) {
+	testenv.Need(t, testenv.APT)
+	dir := t.TempDir()
+	sums := filepath.Join(dir, "md5sums")
+	if err := errors.Join(os.WriteFile(sums, nil, 0o644), os.Truncate(sums, maxSums+1)); err != nil {
+		t.Fatal(err)
+	}
+	control, err := exec.Command("tar", "--format=posix", "--sparse", "-C", dir, "-c", "./md5sums").Output()
+	if err != nil || len(control) > 1<<20 {
+		t.Fatalf("%d bytes, %v", len(control), err)
+	}
+	var deb bytes.Buffer
+	deb.WriteString("!<arch>\n") // ar(5)
+	for _, member := range []struct{ name, data string }{
+		{"debian-binary", "2.0\n"}, {"control.tar", string(control)}, {"data.tar", string(tarOf(t))},
+	} {
+		fmt.Fprintf(&deb, "%-16s%-12d%-6d%-6d%-8o%-10d`\n%s", member.name, 0, 0, 0, 0o100644, len(member.data), member.data)
+	}
+	file := filepath.Join(dir, "holes.deb")
+	if err := os.WriteFile(file, deb.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := debSums(context.Background(), file); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%v, want %v", err, ErrTooLarge)
 	}
 }
 
