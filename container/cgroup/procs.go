@@ -3,7 +3,6 @@ package cgroup
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,19 +56,6 @@ func allPids(path string) ([]int, error) {
 	})
 	slices.Sort(pids)
 	return slices.Compact(pids), err
-}
-
-// eachGroup calls do with a group and then those below it. What has gone is passed over, but for the first.
-func eachGroup(path string, do func(dir string) error) error {
-	return filepath.WalkDir(path, func(dir string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() {
-			err = do(dir)
-		}
-		if dir != path && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrGone)) {
-			return nil
-		}
-		return err
-	})
 }
 
 func readPids(path string) ([]int, error) {

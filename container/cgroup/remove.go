@@ -1,12 +1,11 @@
 package cgroup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -61,34 +60,62 @@ func untilUnused(ctx context.Context, path string, p *pause) error {
 	return p.wait(ctx)
 }
 
+// removeOnce removes what it can, from below, up to the first group that is in use.
 func removeOnce(path string) error {
-	err := unix.Rmdir(path)
-	if err == nil || errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	if !inUse(err) {
+	err := rmdir(unix.AT_FDCWD, path)
+	if err == nil || !inUse(err) {
 		return err
 	}
-	entries, readErr := os.ReadDir(path)
-	if errors.Is(readErr, fs.ErrNotExist) {
-		return nil
+	if below, e := removeBelow(path); !below || e != nil {
+		return cmp.Or(e, err)
 	}
-	below := false
-	for _, entry := range entries {
-		if !entry.IsDir() {
+	return rmdir(unix.AT_FDCWD, path)
+}
+
+// removeBelow removes the groups in a group, and tells whether there were any.
+func removeBelow(path string) (below bool, err error) {
+	w, err := walk(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer w.close()
+	below = len(w.rest) > 0
+	for {
+		name, ok := w.next()
+		if !ok {
+			if name, ok, err = w.up(); !ok || err != nil {
+				return below, err
+			}
+			if err := rmdir(int(w.dir.Fd()), name); err != nil {
+				return below, err
+			}
 			continue
 		}
-		below = true
-		if err := removeOnce(filepath.Join(path, entry.Name())); err != nil {
-			return err
+		err := rmdir(int(w.dir.Fd()), name)
+		if err == nil {
+			continue
+		}
+		if !inUse(err) {
+			return below, err
+		}
+		if e := w.down(name); errors.Is(e, fs.ErrNotExist) {
+			continue
+		} else if e != nil {
+			return below, e
+		}
+		if len(w.rest) == 0 { // then it holds processes
+			return below, err
 		}
 	}
-	if !below {
+}
+
+// rmdir is unlinkat(2) for a group. One that is gone is no error.
+func rmdir(dir int, name string) error {
+	if err := unix.Unlinkat(dir, name, unix.AT_REMOVEDIR); !errors.Is(err, unix.ENOENT) {
 		return err
 	}
-	err = unix.Rmdir(path)
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	return err
+	return nil
 }
