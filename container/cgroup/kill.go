@@ -154,39 +154,71 @@ func (d dying) wait(ctx context.Context) error {
 	return nil
 }
 
-// signalAll sends SIGKILL to every process in a group and below. The caller closes what it returns, in any case.
+// maxHeld is the number of processes that are held by descriptors at a time. A group may have more than a process may
+// have descriptors.
+const maxHeld = 256
+
+// signalAll sends SIGKILL to every process in a group and below, and gives some of them to wait for. The caller closes
+// what it returns, in any case.
 func signalAll(path string) (killed dying, err error) {
 	pids, err := allPids(path)
 	if err != nil {
 		return nil, err
 	}
-	for _, pid := range pids {
-		fd, err := unix.PidfdOpen(pid, 0)
-		if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) { // gone, or the number of a thread by now
-			continue
-		}
+	for len(pids) > 0 {
+		held, n, err := hold(pids)
+		killed.close() // they are as good as gone
+		killed = held
 		if err != nil {
-			return killed, fmt.Errorf("pidfd_open %d: %w", pid, err)
+			return killed, err
 		}
-		killed = append(killed, victim{pid, os.NewFile(uintptr(fd), fmt.Sprintf("process %d", pid))})
+		pids = pids[n:]
+		if killed, err = killed.signal(path); err != nil {
+			return killed, err
+		}
 	}
-	// Now that descriptors hold them, those that are still listed are meant, and no others that were given their
-	// numbers.
+	return killed, nil
+}
+
+// hold opens the first of some processes, and tells how many it has gone through.
+func hold(pids []int) (held dying, n int, err error) {
+	for n < len(pids) && len(held) < maxHeld {
+		fd, err := unix.PidfdOpen(pids[n], 0)
+		switch {
+		case err == nil:
+			held = append(held, victim{pids[n], os.NewFile(uintptr(fd), fmt.Sprintf("process %d", pids[n]))})
+		case errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL): // gone, or the number of a thread by now
+		case (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)) && len(held) > 1:
+			half := len(held) / 2 // who reads the group again needs a few
+			n = slices.Index(pids, held[half].pid)
+			held[half:].close()
+			return held[:half], n, nil
+		default:
+			return held, n, fmt.Errorf("pidfd_open %d: %w", pids[n], err)
+		}
+		n++
+	}
+	return held, n, nil
+}
+
+// signal kills those that are still listed in a group: they are meant, now that descriptors hold them, and no others
+// that were given their numbers. It gives those.
+func (d dying) signal(path string) (dying, error) {
 	listed, err := allPids(path)
 	if err != nil {
-		return killed, err
+		return d, err
 	}
-	killed = slices.DeleteFunc(killed, func(v victim) bool {
+	d = slices.DeleteFunc(d, func(v victim) bool {
 		_, ok := slices.BinarySearch(listed, v.pid)
 		if !ok {
 			v.fd.Close()
 		}
 		return !ok
 	})
-	for _, v := range killed {
+	for _, v := range d {
 		if err := unix.PidfdSendSignal(int(v.fd.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-			return killed, fmt.Errorf("kill process %d: %w", v.pid, denied(err))
+			return d, fmt.Errorf("kill process %d: %w", v.pid, denied(err))
 		}
 	}
-	return killed, nil
+	return d, nil
 }

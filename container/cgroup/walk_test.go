@@ -133,3 +133,36 @@ func TestEachGroup(t *testing.T) {
 		}
 	}
 }
+
+// TestKillMoreThanDescriptors kills a group of more processes than this one may have descriptors for.
+func TestKillMoreThanDescriptors(t *testing.T) {
+	eachVersion(t, func(t *testing.T, host Host) {
+		g := makeGroup(t, host, `{}`)
+		p := startIn(t, g, "fork")
+		p.begin(t)
+		if got := p.line(t); got != "100 ok" {
+			t.Fatal(got)
+		}
+		var limit unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		next, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(next)
+		few := unix.Rlimit{Cur: uint64(next) + 25, Max: limit.Max}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+			t.Fatal(err)
+		}
+		err = killEach(soon(t), g.counting())
+		if e := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); e != nil {
+			t.Fatal(e)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		killed(t, g)
+	})
+}
