@@ -58,6 +58,9 @@ func TestStoreIsAFence(t *testing.T) {
 				if spins%1000 == 999 {
 					runtime.Gosched() // there may be one processor only
 				}
+				if spins%2000 == 1999 { // which the other side's thread may wait for
+					_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+				}
 			}
 			Store(mine, round)
 			saw[me][i] = Load(other)
