@@ -95,7 +95,7 @@ func TestTogether(t *testing.T) {
 
 func TestWait(t *testing.T) {
 	r := New(16)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var c Cursor
 	woken := make(chan error)

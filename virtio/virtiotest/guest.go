@@ -15,7 +15,7 @@ import (
 
 // Patience is how long a test waits for what has to come. Only failures take that
 // long.
-const Patience = 10 * time.Second
+const Patience = time.Minute
 
 // The guest's memory: two regions with a hole between them, as in a machine.
 const (

@@ -95,7 +95,7 @@ func hostEnd(t testing.TB, m *model, l net.Listener, port uint32) (*sock, net.Co
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(6 * virtiotest.Patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(3 * virtiotest.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	return s, c
@@ -162,7 +162,7 @@ func TestManyConnections(t *testing.T) {
 			}
 			for i := range each {
 				c := dialSocket(t, dev.spec.Path)
-				if err := c.SetDeadline(time.Now().Add(6 * virtiotest.Patience)); err != nil {
+				if err := c.SetDeadline(time.Now().Add(3 * virtiotest.Patience)); err != nil {
 					t.Fatal(err)
 				}
 				fmt.Fprint(c, "CONNECT 80\n")
