@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -443,23 +442,42 @@ func TestUnread(t *testing.T) {
 	waitFor(t, "the end of all connections", func() bool { return dev.Stats().Open == 0 })
 }
 
-// TestSilentGuest: one that never answers is not waited for.
+// TestSilentGuest: one that never answers is not waited for. It is the test that says when patience is over.
 func TestSilentGuest(t *testing.T) {
 	dev := newDevice(t, Spec{})
-	dev.board.patience = 50 * time.Millisecond
 	d := newDriver(t, dev, kind, 8)
 	c := dialSocket(t, dev.spec.Path)
 	fmt.Fprint(c, "CONNECT 80\n")
 	d.expect(opRequest)
+	tire(t, dev)
 	d.expect(opReset)
 	wantEOF(t, c)
 	// Nor is a program that does not say what it wants, nor a guest that is told of an end.
-	wantEOF(t, dialSocket(t, dev.spec.Path))
+	c = dialSocket(t, dev.spec.Path)
+	tire(t, dev)
+	wantEOF(t, c)
 	c, _ = dialGuest(d, 81)
 	c.Close()
 	d.expect(opShutdown)
+	tire(t, dev)
 	d.expect(opReset)
 	waitFor(t, "the end of all connections", func() bool { return dev.Stats().Open == 0 })
+}
+
+// tire waits for a connection that waits for somebody, and has its time be over.
+func tire(t *testing.T, dev *Device) {
+	t.Helper()
+	waitFor(t, "a connection that waits", func() bool {
+		dev.board.mu.Lock()
+		defer dev.board.mu.Unlock()
+		for _, s := range dev.board.slots {
+			if s.conn != nil && s.conn.timer != nil {
+				s.conn.timer.Reset(0)
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // TestBound: more connections than there may be are refused, on both sides, and there is room again after one ended.
