@@ -226,7 +226,7 @@ func TestRestoredByGuardian(t *testing.T) {
 // process of its own, and there is nothing else to wait for.
 func waitCooked(t *testing.T, person pty.Console, program *os.File) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for isRaw(t, program) {
 		if time.Now().After(deadline) {
 			t.Fatal("the terminal was not restored")

@@ -58,7 +58,7 @@ type port struct {
 func newPort(t *testing.T, in io.Reader, out io.Writer) port {
 	line := newWire()
 	p := port{New(line, in, out), line}
-	t.Cleanup(func() { p.Close(time.Second) })
+	t.Cleanup(func() { p.Close(time.Minute) })
 	return p
 }
 
@@ -137,7 +137,7 @@ func TestOutput(t *testing.T) {
 		}
 		p.set(regTHR, c)
 	}
-	if !p.Close(time.Second) || out.String() != "hello" {
+	if !p.Close(time.Minute) || out.String() != "hello" {
 		t.Errorf("output = %q", out.String())
 	}
 	p.want(t, "all is out", regLSR, lsrTHRE|lsrTEMT)
@@ -303,7 +303,9 @@ func TestLoopback(t *testing.T) {
 	if p.in(regLSR)&lsrOE == 0 || p.in(regLSR)&lsrOE != 0 || p.line.level() {
 		t.Error("a read of LSR does not settle the overrun")
 	}
-	p.Close(time.Second)
+	if !p.Close(time.Minute) {
+		t.Fatal("output is left")
+	}
 	if out.Len() != 0 {
 		t.Errorf("loopback leaked %q", out.String())
 	}
@@ -344,7 +346,7 @@ func TestCloseUnused(t *testing.T) {
 	r, w := io.Pipe()
 	defer w.Close()
 	p := newPort(t, r, io.Discard)
-	if !p.Close(time.Second) {
+	if !p.Close(time.Minute) {
 		t.Error("an unused port has output left")
 	}
 }
@@ -358,7 +360,7 @@ func FuzzUART(f *testing.F) {
 	f.Fuzz(func(t *testing.T, program []byte) {
 		line := newWire()
 		u := New(line, bytes.NewReader(program), io.Discard)
-		defer u.Close(time.Second)
+		defer u.Close(time.Minute)
 		buf := make([]byte, 8)
 		for ; len(program) >= 2; program = program[2:] {
 			reg, size := uint64(program[0]&7), 1+uint64(program[0]>>4)%(8-uint64(program[0]&7))
