@@ -52,7 +52,10 @@ func TestTraceShowsEveryIoctl(t *testing.T) {
 	}
 	changing := regexp.MustCompile(` <.*>$|hva (0x[0-9a-f]+)|fd ([0-9]+)`)
 	var got []string
-	for _, c := range calls {
+	for i, c := range calls {
+		if c.Request == kvm.RequestRun && errors.Is(c.Err, unix.EINTR) && i < len(calls)-1 {
+			continue // a signal of the Go runtime's came before the exit
+		}
 		got = append(got, changing.ReplaceAllStringFunc(c.String(), func(s string) string {
 			switch {
 			case strings.HasPrefix(s, "hva"):
