@@ -79,7 +79,7 @@ func (e *terminal) String() string {
 // expect waits for text that the terminal has shown.
 func (e *terminal) expect(t *testing.T, text string) {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(patience)
 	for !strings.Contains(e.String(), text) {
 		select {
 		case <-e.more:

@@ -110,7 +110,7 @@ func startBackEnd(ctx context.Context, name, socket, command string) (b *backEnd
 
 // openSoon opens a device whose back-end is about to listen.
 func openSoon(ctx context.Context, spec frontend.Spec) (*frontend.Device, error) {
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		d, err := frontend.Open(ctx, spec)
 		if err == nil || time.Now().After(deadline) {
 			return d, err

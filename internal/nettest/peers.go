@@ -37,7 +37,7 @@ func Peers(r *RootFS) {
 
 // IPerf3Client is the command line of a client, whose report is for CheckIPerf3.
 func IPerf3Client(address, port string, more ...string) []string {
-	return append([]string{"iperf3", "-c", address, "-p", port, "-t", "1", "--connect-timeout", "10000", "--json"}, more...)
+	return append([]string{"iperf3", "-c", address, "-p", port, "-t", "1", "--connect-timeout", "60000", "--json"}, more...)
 }
 
 // ServePage serves random bytes until the test is over, and gives their SHA256.

@@ -15,7 +15,7 @@ import (
 
 // settle is how long what the tests started may take to go after the last of them: processes end, mounts of dead
 // namespaces are undone and sockets are closed a little later than their cause.
-const settle = 5 * time.Second
+const settle = time.Minute
 
 // Main is for TestMain. It runs the package's tests, and fails the package if they left a process, a file descriptor
 // or a temporary file behind.
