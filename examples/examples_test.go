@@ -98,18 +98,16 @@ func TestCgroupLessonsWithEitherVersion(t *testing.T) {
 	}
 }
 
-// TestEventIndexSaves reads the numbers of the lesson on virtqueues: an index announces a batch once, where it was once for
-// each chain.
+// TestEventIndexSaves reads the numbers of the lesson on virtqueues: with an index a batch is called for once, where each of its
+// chains was. How often the device is kicked is the scheduler's to say.
 func TestEventIndexSaves(t *testing.T) {
 	out := runLesson(t, "12-virtqueue")
-	m := regexp.MustCompile(`event index: +(\d+) kicks +(\d+) calls`).FindStringSubmatch(out)
+	m := regexp.MustCompile(`event index: +\d+ kicks +(\d+) calls`).FindStringSubmatch(out)
 	if m == nil {
 		t.Fatalf("no numbers in\n%s", out)
 	}
-	for _, number := range m[1:] {
-		if n, err := strconv.Atoi(number); err != nil || n == 0 || n > 20000/4 {
-			t.Errorf("%s announcements of 20000 requests in batches of 32: %v", number, err)
-		}
+	if calls, err := strconv.Atoi(m[1]); err != nil || calls == 0 || calls > 20000/32 {
+		t.Errorf("%s calls for 20000 requests in batches of 32: %v", m[1], err)
 	}
 }
 

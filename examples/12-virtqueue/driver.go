@@ -76,20 +76,25 @@ func (d *driver) wantsKick() bool {
 func (d *driver) availEventAt() int { return usedAt + ringSlots + usedSlot*int(d.size) }
 func (d *driver) usedEventAt() int  { return availAt + ringSlots + availSlot*int(d.size) }
 
-// wantCalls asks the device for a call, or for none.
-func (d *driver) wantCalls(yes bool) {
-	switch {
-	case d.events && yes:
-		atomic.StoreUint32(word(d.memory[d.usedEventAt():]), uint32(d.used))
-	case d.events: // where idx has been already
-		atomic.StoreUint32(word(d.memory[d.usedEventAt():]), uint32(d.used-1))
-	case yes:
-		d.flags &^= availNoCalls
-		d.publish()
-	default:
-		d.flags |= availNoCalls
-		d.publish()
+// wantCall asks the device for a call: by its flag, when it gives back any chain; by an event index, when it gives back the last
+// of the next n.
+func (d *driver) wantCall(n uint16) {
+	if d.events {
+		atomic.StoreUint32(word(d.memory[d.usedEventAt():]), uint32(d.used+n-1))
+		return
 	}
+	d.flags &^= availNoCalls
+	d.publish()
+}
+
+// wantNoCall asks the device for silence. An index does it that the device has passed already.
+func (d *driver) wantNoCall() {
+	if d.events {
+		atomic.StoreUint32(word(d.memory[d.usedEventAt():]), uint32(d.used-1))
+		return
+	}
+	d.flags |= availNoCalls
+	d.publish()
 }
 
 // usedIndex is how many chains the device gave back, modulo 65536.

@@ -61,12 +61,13 @@ func measure(m manner) error {
 }
 
 // drive offers batches, and takes each back before the next. What it does between is what a driver does: it asks for
-// no calls while it is busy with the ring, and when it finds nothing there it asks for one, looks again, and sleeps.
+// no calls while it is busy with the ring, and when it finds nothing there it asks for one, looks again, and sleeps. An
+// event index lets it sleep until its whole batch is back.
 func (s *set) drive(m manner) error {
 	d := s.driver
 	for sent := 0; sent < requests; sent += batch {
 		if !m.always {
-			d.wantCalls(false)
+			d.wantNoCall()
 		}
 		for i := range uint16(batch) {
 			d.slot(i)
@@ -77,7 +78,7 @@ func (s *set) drive(m manner) error {
 				}
 			}
 		}
-		for back := 0; back < batch; {
+		for back := uint16(0); back < batch; {
 			_, _, ok, err := d.take()
 			if err != nil {
 				return err
@@ -87,9 +88,9 @@ func (s *set) drive(m manner) error {
 				continue
 			}
 			if !m.always {
-				d.wantCalls(true)
+				d.wantCall(batch - back)
 				if d.usedIndex() != d.used {
-					d.wantCalls(false)
+					d.wantNoCall()
 					continue
 				}
 			}
@@ -97,7 +98,7 @@ func (s *set) drive(m manner) error {
 				return err
 			}
 			if !m.always {
-				d.wantCalls(false)
+				d.wantNoCall()
 			}
 		}
 	}
