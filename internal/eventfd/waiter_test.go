@@ -28,32 +28,60 @@ func waiting(w *Waiter) <-chan error {
 	return done
 }
 
-func mustWake(t *testing.T, done <-chan error, want error) {
+// mustWake wants Wait to return. Where it is to return an error, it may come back for no reason before.
+func mustWake(t *testing.T, w *Waiter, done <-chan error, want error) {
 	t.Helper()
-	select {
-	case err := <-done:
-		if !errors.Is(err, want) {
-			t.Fatalf("Wait = %v, want %v", err, want)
+	for late := time.After(time.Minute); ; {
+		select {
+		case err := <-done:
+			if err == nil && want != nil {
+				done = waiting(w)
+				continue
+			}
+			if !errors.Is(err, want) {
+				t.Fatalf("Wait = %v, want %v", err, want)
+			}
+			return
+		case <-late:
+			t.Fatal("Wait is still blocked")
 		}
-	case <-time.After(time.Minute):
-		t.Fatal("Wait is still blocked")
 	}
 }
 
-// mustSleep waits until the waiter's thread sleeps in the kernel.
-func mustSleep(t *testing.T, done <-chan error) {
+// asleep has the waiter's thread sleep in the kernel. Wait may come back for no reason, as when the Go runtime signals its thread:
+// not again and again.
+func asleep(t *testing.T, w *Waiter) (done <-chan error) {
 	t.Helper()
+	for range 1000 {
+		if done := waiting(w); stays(t, done) {
+			return done
+		}
+	}
+	t.Fatal("Wait does not sleep")
+	return nil
+}
+
+// stays tells whether Wait sleeps and stays asleep.
+func stays(t *testing.T, done <-chan error) bool {
+	t.Helper()
+	returned := func(err error) bool {
+		if err != nil {
+			t.Fatalf("Wait = %v: it does not sleep", err)
+		}
+		return false
+	}
 	for !sleeping() {
 		select {
 		case err := <-done:
-			t.Fatalf("Wait = %v: it does not sleep", err)
+			return returned(err)
 		default:
 		}
 	}
 	select {
 	case err := <-done:
-		t.Fatalf("Wait = %v: it does not sleep", err)
+		return returned(err)
 	case <-time.After(20 * time.Millisecond): // it may have passed by epoll_wait only
+		return true
 	}
 }
 
@@ -61,12 +89,11 @@ func TestWaiterSeesEdges(t *testing.T) {
 	e := newFD(t)
 	e.Signal()
 	w := newWaiter(t, e)
-	mustWake(t, waiting(w), nil) // of before
+	mustWake(t, w, waiting(w), nil) // of before
 	for range 3 {
-		done := waiting(w)
-		mustSleep(t, done) // though the counter is not zero
+		done := asleep(t, w) // though the counter is not zero
 		e.Signal()
-		mustWake(t, done, nil)
+		mustWake(t, w, done, nil)
 	}
 	if n, err := e.Clear(); n != 4 || err != nil {
 		t.Errorf("Clear = %d, %v: Wait has taken signals away, want 4", n, err)
@@ -88,10 +115,9 @@ func TestWaiterOfAFile(t *testing.T) {
 		func() { _, _ = out.Write([]byte("y")) },
 		func() { out.Close() },
 	} {
-		done := waiting(w)
-		mustSleep(t, done)
+		done := asleep(t, w)
 		wake()
-		mustWake(t, done, nil)
+		mustWake(t, w, done, nil)
 	}
 	plain, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -105,14 +131,13 @@ func TestWaiterOfAFile(t *testing.T) {
 
 func TestCloseWakesAllWaiters(t *testing.T) {
 	e := newFD(t)
-	a, b := waiting(newWaiter(t, e)), waiting(newWaiter(t, e))
-	mustSleep(t, a)
-	mustSleep(t, b)
+	one, two := newWaiter(t, e), newWaiter(t, e)
+	a, b := asleep(t, one), asleep(t, two)
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	mustWake(t, a, os.ErrClosed)
-	mustWake(t, b, os.ErrClosed)
+	mustWake(t, one, a, os.ErrClosed)
+	mustWake(t, two, b, os.ErrClosed)
 	if err := e.Close(); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Close again = %v, want ErrClosed", err)
 	}
@@ -154,7 +179,7 @@ func TestCloseAgainstAThief(t *testing.T) {
 					}
 				}()
 				e.Close()
-				mustWake(t, done, os.ErrClosed)
+				mustWake(t, w, done, os.ErrClosed)
 				over.Store(true)
 				<-ended
 				unix.Close(theirs)
