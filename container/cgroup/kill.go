@@ -187,7 +187,8 @@ func hold(pids []int) (held dying, n int, err error) {
 		switch {
 		case err == nil:
 			held = append(held, victim{pids[n], os.NewFile(uintptr(fd), fmt.Sprintf("process %d", pids[n]))})
-		case errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL): // gone, or the number of a thread by now
+		// Gone, or the number of a thread by now, for which Linux 6.15 has an error of its own.
+		case errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT):
 		case (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)) && len(held) > 1:
 			half := len(held) / 2 // who reads the group again needs a few
 			n = slices.Index(pids, held[half].pid)

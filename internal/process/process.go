@@ -87,7 +87,8 @@ func (id ID) Open() (*os.File, error) {
 		return nil, fmt.Errorf("process %d: %w", id.PID, ErrGone) // the zero ID is nobody
 	}
 	fd, err := unix.PidfdOpen(id.PID, unix.PIDFD_NONBLOCK)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) { // the second for what is a thread by now
+	// The others are for what is a thread by now, which Linux 6.15 tells from a flag that it does not know.
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("process %d: %w", id.PID, ErrGone)
 	}
 	if err != nil {

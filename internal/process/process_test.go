@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/internal/testenv"
+	"tandem/internal/thread"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -93,6 +94,15 @@ func TestLife(t *testing.T) {
 	if err := id.Wait(t.Context()); err != nil {
 		t.Errorf("Wait for one that is gone = %v", err)
 	}
+}
+
+// A number that is a thread's by now is nobody's who was named by it.
+func TestNumberOfAThread(t *testing.T) {
+	thread.Throwaway(func() {
+		if _, err := (ID{unix.Gettid(), 1}).Open(); !errors.Is(err, ErrGone) {
+			t.Errorf("Open = %v, want %v", err, ErrGone)
+		}
+	})
 }
 
 func TestNobody(t *testing.T) {
