@@ -27,7 +27,8 @@ var relay struct {
 //
 // A process that this one makes has none of it: the runtime takes back the handlers of the signals that it handles itself,
 // which are nearly all of these, before the new process can get one; execve(2) takes back the rest; and the handler does
-// nothing in any process but this.
+// nothing in any process but this. One that this process was started to ignore, as by nohup(1), the new one does not ignore
+// any more: so it is with os/signal too.
 func Relay(c chan<- syscall.Signal, which ...syscall.Signal) error {
 	relay.Lock()
 	defer relay.Unlock()

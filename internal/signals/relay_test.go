@@ -3,6 +3,7 @@ package signals
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -93,7 +94,7 @@ func writeBroken() int {
 }
 
 // fork makes a process that tells which signals it catches: none; and which it ignores: those that this one was started
-// with.
+// with, but for what is relayed.
 func fork() int {
 	before, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -106,20 +107,26 @@ func fork() int {
 	if err != nil {
 		return complain(err)
 	}
-	if caught := mask(out, "SigCgt:"); strings.Trim(caught, "0") != "" {
-		return complain(errors.New("it catches " + caught))
+	if caught := mask(out, "SigCgt:"); caught != 0 {
+		return complain(fmt.Errorf("it catches %x", caught))
 	}
-	if ignored, want := mask(out, "SigIgn:"), mask(before, "SigIgn:"); ignored != want {
-		return complain(errors.New("it ignores " + ignored + ", want " + want))
+	want := mask(before, "SigIgn:")
+	for _, s := range Relayed {
+		want &^= 1 << (s - 1)
+	}
+	if ignored := mask(out, "SigIgn:"); ignored != want {
+		return complain(fmt.Errorf("it ignores %x, want %x", ignored, want))
 	}
 	return 0
 }
 
-// mask is a line of /proc/PID/status.
-func mask(status []byte, name string) string {
-	_, rest, _ := strings.Cut(string(status), "\n"+name+"\t")
-	value, _, _ := strings.Cut(rest, "\n")
-	return value
+// mask is a line of /proc/PID/status: a set of signals.
+func mask(status []byte, name string) (signals uint64) {
+	_, rest, _ := strings.Cut(string(status), "\n"+name)
+	if _, err := fmt.Sscanf(rest, "%x", &signals); err != nil {
+		panic(err)
+	}
+	return signals
 }
 
 func inProcess(t *testing.T, what string, command ...string) {
@@ -142,8 +149,12 @@ func self(t *testing.T) string {
 	return path
 }
 
-func TestRelay(t *testing.T)         { inProcess(t, "all", self(t)) }
-func TestRelayOfOthers(t *testing.T) { inProcess(t, "fork", self(t)) }
+func TestRelay(t *testing.T) { inProcess(t, "all", self(t)) }
+
+func TestRelayOfOthers(t *testing.T) {
+	inProcess(t, "fork", self(t))
+	inProcess(t, "fork", "sh", "-c", `trap "" HUP TTOU; exec "$0"`, self(t))
+}
 
 // As nohup(1) starts a command, and a shell one in the background: os/signal relays those too.
 func TestIgnoredIsRelayed(t *testing.T) {
