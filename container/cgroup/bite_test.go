@@ -62,7 +62,7 @@ func TestMemoryBites(t *testing.T) {
 func TestPidsBite(t *testing.T) {
 	eachVersion(t, func(t *testing.T, host Host) {
 		g := makeGroup(t, host, `{"pids":{"limit":30}}`)
-		p := startIn(t, g, "fork")
+		p := startIn(t, g, "fork", "100")
 		p.begin(t)
 		var n int
 		var result string

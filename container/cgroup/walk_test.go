@@ -138,9 +138,9 @@ func TestEachGroup(t *testing.T) {
 func TestKillMoreThanDescriptors(t *testing.T) {
 	eachVersion(t, func(t *testing.T, host Host) {
 		g := makeGroup(t, host, `{}`)
-		p := startIn(t, g, "fork")
+		p := startIn(t, g, "fork", "40")
 		p.begin(t)
-		if got := p.line(t); got != "100 ok" {
+		if got := p.line(t); got != "40 ok" {
 			t.Fatal(got)
 		}
 		var limit unix.Rlimit

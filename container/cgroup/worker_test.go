@@ -40,8 +40,13 @@ func work(job string) int {
 		fmt.Println("has", len(held))
 		in.ReadString(0)
 		runtime.KeepAlive(held)
-	case "fork":
-		fork()
+	case "fork": // so many, or until it fails
+		n, err := strconv.Atoi(words[1])
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fork(n)
 	case "bomb":
 		bomb()
 	case "access":
@@ -95,15 +100,15 @@ func hog() {
 	fmt.Println("has", len(held), "MiB")
 }
 
-// fork starts processes until that fails, or there are a hundred.
-func fork() {
-	for n := range 100 {
+// fork starts processes until that fails, or there are so many.
+func fork(many int) {
+	for n := range many {
 		if err := exec.Command("/bin/sleep", "600").Start(); err != nil {
 			fmt.Println(n, errno(err))
 			return
 		}
 	}
-	fmt.Println(100, "ok")
+	fmt.Println(many, "ok")
 }
 
 // bomb forks for as long as it lives.
