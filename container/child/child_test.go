@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -544,5 +545,59 @@ func TestTooManyErrors(t *testing.T) {
 	p.Exit(0)
 	if _, err := p.Start(Options{}); !errors.Is(err, unix.E2BIG) {
 		t.Errorf("Start = %v, want %v", err, unix.E2BIG)
+	}
+}
+
+// A signal that comes before the stub is executed is the child's alone: it finds none of this process's handlers.
+func TestSignalBeforeTheStub(t *testing.T) {
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, unix.SIGUSR1)
+	defer signal.Stop(caught)
+	const registers, begin, room = pidFDWord + 1, pidFDWord + 3, 64
+	words := make([]uint64, begin, room)
+	call := func(first, nr uint64, args ...uint64) {
+		words = append(words, uint64(kindCall)|uint64(8*len(args))<<sizeShift|first, nr<<32, 0)
+		words = append(words, args...)
+	}
+	const own = 1 // the register of the child's number
+	call(own<<resultShift, unix.SYS_GETPID)
+	call(1<<registersShift, unix.SYS_KILL, own, uint64(unix.SIGUSR1))
+	call(0, unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, addressOf(words[headerMask:]), 0, 8)
+	call(0, unix.SYS_EXIT_GROUP, 0)
+	words[headerRegisters], words[headerBegin] = addressOf(words[registers:]), addressOf(words[begin:])
+	_, fd, err := fork(cloneArgs{flags: unix.CLONE_VM | unix.CLONE_VFORK}, words[:room])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pidFD := os.NewFile(uintptr(fd), "pidfd")
+	defer pidFD.Close()
+	var info unix.Siginfo
+	if err := wait(pidFD, &info); err != nil {
+		t.Fatal(err)
+	}
+	if status := waitStatus(&info); !status.Signaled() || status.Signal() != unix.SIGUSR1 {
+		t.Errorf("status %#x, want killed by SIGUSR1", status)
+	}
+	select {
+	case <-caught:
+		t.Error("this process has caught the child's signal")
+	default:
+	}
+}
+
+// A child that has been waited for already can be killed all the same.
+func TestKillAfterWait(t *testing.T) {
+	p := New()
+	p.Exit(0)
+	process, err := p.Start(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer process.Close()
+	if _, err := process.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Kill(); err != nil {
+		t.Errorf("Kill = %v", err)
 	}
 }

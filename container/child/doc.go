@@ -49,8 +49,8 @@
 //     is about to mark so. It closes every one that its program does not name, before anything else.
 //   - Threads. The namespaces that only a parent can choose for its child (PID, time) are chosen by a thread that then
 //     ends ([Options.Before]).
-//   - Signals. They are blocked from before the clone up to right before the stub is executed: no handler of Go's ever runs
-//     in the child.
+//   - Signals. They are blocked from before the clone up to right before the stub is executed, and the child is born without
+//     handlers: none of Go's ever runs in it. A signal that is for both, as those of a terminal's keys, ends it.
 //   - Memory. While it is lent the parent's thread stands still, in the kernel, and the child reads it and writes nothing but
 //     the words that were made for it; it does not touch the stack (machine_amd64.s).
 //   - Rights. Who is born into a new user namespace has all of them there, and loses them with the first execve, unless they

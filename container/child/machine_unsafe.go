@@ -37,7 +37,7 @@ var machineText = sync.OnceValue(func() []byte {
 // fork makes a child that runs the first program. Beside its number there is a descriptor of it, as clone3 leaves it: in the
 // program's words, as the address of what is on this stack could be another by the time of the call.
 func fork(args cloneArgs, first []uint64) (pid, pidFD int, err error) {
-	args.flags |= unix.CLONE_PIDFD
+	args.flags |= unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND
 	args.pidFD, args.exitSignal = addressOf(first[pidFDWord:]), uint64(unix.SIGCHLD)
 	all := ^uint64(0)
 	pid = clone(&args, &all, &first[0])

@@ -198,13 +198,15 @@ func (p *Process) Signal(s syscall.Signal) error {
 	return errors.Join(controlErr, os.NewSyscallError("pidfd_send_signal", err))
 }
 
-// Kill ends the child, if it has not ended yet, and reaps it.
+// Kill ends the child, if it has not ended yet, and reaps it. One that was reaped before is no error.
 func (p *Process) Kill() error {
 	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	_, err := p.Wait()
-	return err
+	if _, err := p.Wait(); err != nil && !errors.Is(err, unix.ECHILD) {
+		return err
+	}
+	return nil
 }
 
 // Wait waits for the child's end, and reaps it.
