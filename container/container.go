@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -80,10 +81,16 @@ func (c *Container) State() (*specs.State, error) {
 }
 
 func (c *Container) status() (specs.ContainerState, error) {
-	switch {
-	case c.state.Init.PID == 0 && c.state.Maker.Alive():
-		return specs.StateCreating, nil
-	case c.state.Init.PID == 0, !c.state.Init.Alive():
+	if c.state.Init.PID == 0 {
+		if c.state.Maker.Alive() {
+			return specs.StateCreating, nil
+		}
+		// It may have come to its end since the state was read. What it has left by now is final.
+		if err := c.catchUp(); err != nil && !errors.Is(err, ErrNotFound) {
+			return "", err
+		}
+	}
+	if !c.state.Init.Alive() {
 		return specs.StateStopped, nil
 	}
 	if g, err := c.Cgroup(); err == nil && g != nil {
@@ -91,13 +98,24 @@ func (c *Container) status() (specs.ContainerState, error) {
 			return StatePaused, nil
 		}
 	}
-	if _, err := os.Stat(c.startFIFO()); err == nil {
+	if c.waits() {
 		return specs.StateCreated, nil
 	}
 	return specs.StateRunning, nil
 }
 
 func (c *Container) startFIFO() string { return filepath.Join(c.dir(), startFIFO) }
+
+// waits tells whether the process waits to be started: as long as it does, it has the FIFO open. That is what it does, and not
+// what somebody has put down, who may have been killed meanwhile.
+func (c *Container) waits() bool {
+	fd, err := unix.Open(c.startFIFO(), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}
 
 // Cgroup is the container's, or nil if it has none of its own.
 func (c *Container) Cgroup() (*cgroup.Group, error) {
@@ -162,23 +180,22 @@ func (c *Container) stop(ctx context.Context) error {
 }
 
 func (c *Container) start(ctx context.Context) error {
-	if err := c.startHooks(ctx); err != nil {
-		return errors.Join(err, c.stop(ctx)) // runtime.md, Lifecycle, step 8
-	}
 	// The process has both open for writing, so this one has an end when the process executes its command, or has gone.
-	failed, err := os.OpenFile(filepath.Join(c.dir(), failedFIFO), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	failed, err := c.openFailed()
 	if err != nil {
 		return err
 	}
 	defer failed.Close()
 	begin, err := os.OpenFile(c.startFIFO(), os.O_WRONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENXIO) { // the second if nobody waits
+		return fmt.Errorf("%w any more", ErrNotCreated)
+	}
 	if err != nil {
-		return err // ENXIO: nobody waits
+		return err
 	}
 	defer begin.Close()
-	// Whoever removes it is the one who starts it.
-	if err := os.Remove(c.startFIFO()); err != nil {
-		return err
+	if err := c.startHooks(ctx); err != nil {
+		return errors.Join(err, c.stop(ctx)) // runtime.md, Lifecycle, step 8
 	}
 	if _, err := begin.Write([]byte{0}); err != nil {
 		return err
@@ -194,7 +211,30 @@ func (c *Container) start(ctx context.Context) error {
 	case failure != nil:
 		return fmt.Errorf("execute %s: %w", c.state.Command, failure.Err)
 	}
-	return os.Remove(filepath.Join(c.dir(), failedFIFO))
+	// Both go with the folder at the latest, which may be gone by now, as somebody else may have removed a container that has ended.
+	_, _ = os.Remove(c.startFIFO()), os.Remove(failed.Name())
+	return nil
+}
+
+// openFailed opens the FIFO by which the process tells that it has failed. Whoever has it locked is the one who starts it.
+func (c *Container) openFailed() (*os.File, error) {
+	path := filepath.Join(c.dir(), failedFIFO)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("%w any more", ErrNotCreated)
+	}
+	if err == nil {
+		if err = flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			unix.Close(fd)
+		}
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%w any more: it is being started", ErrNotCreated)
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // startHooks run in the container with the rights of its process, as they are files of the container's.
@@ -265,6 +305,14 @@ func (c *Container) Delete(ctx context.Context, force bool) error {
 }
 
 func (c *Container) delete(ctx context.Context, force bool) error {
+	unlock, err := c.lock(ctx)
+	if errors.Is(err, ErrNotFound) && force {
+		return nil // somebody else has removed it meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	status, err := c.status()
 	if err != nil && !force {
 		return err
@@ -329,7 +377,7 @@ func (c *Container) end(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !c.state.OwnPIDs { // others may be left
+	if !c.state.OwnPIDs || c.state.Init.PID == 0 { // others may be left, or it is not known whose end would be theirs
 		if err := g.Kill(ctx); err != nil && !errors.Is(err, cgroup.ErrGone) {
 			return err
 		}

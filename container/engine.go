@@ -138,8 +138,8 @@ func (e *Engine) List() ([]*Container, error) {
 	return list, errors.Join(errs...)
 }
 
-// Collect removes what makers have left that were killed: folders in the making, and containers that were never made to
-// the end, with their processes and cgroups. It gives the names of what it has removed.
+// Collect removes what was left by those that were killed: folders in the making, or half removed, and containers that were
+// never made to the end, with their processes and cgroups. It gives the names of what it has removed.
 func (e *Engine) Collect(ctx context.Context) (removed []string, err error) {
 	entries, err := os.ReadDir(e.Root)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -164,8 +164,8 @@ func (e *Engine) Collect(ctx context.Context) (removed []string, err error) {
 	list, err := e.List()
 	errs = append(errs, err)
 	for _, c := range list {
-		if c.state.Init.PID != 0 || c.state.Maker.Alive() {
-			continue
+		if c.state.Init.PID != 0 || c.state.Maker.Alive() || c.catchUp() != nil || c.state.Init.PID != 0 {
+			continue // the last: it was made to the end after its state had been read
 		}
 		if err := c.Delete(ctx, true); err != nil {
 			errs = append(errs, err)

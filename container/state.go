@@ -23,7 +23,7 @@ import (
 // A container's folder, below its engine's, holds:
 const (
 	stateFile  = "state.json" // what there is, see state
-	startFIFO  = "start"      // start writes a byte to it; gone once the container was started
+	startFIFO  = "start"      // start writes a byte to it; the process has it open until then
 	failedFIFO = "failed"     // the process tells here why it could not execute the command
 )
 
@@ -64,7 +64,7 @@ type state struct {
 	ctx context.Context // of the one call that makes it
 }
 
-// makingMark begins the names of folders that are in the making. No ID has it.
+// makingMark begins the names of folders that are in the making, or being removed. No ID has it.
 const makingMark = "~"
 
 // serial tells apart what one process makes at the same time.
@@ -213,13 +213,19 @@ func writeAtOnce(path string, text []byte, flags int) error {
 	return nil
 }
 
-// removeState removes a container's folder. Most hold nothing but the state by now.
+// removeState removes a container's folder. It gives up its name first, all at once: whoever is killed in the middle leaves
+// what Collect removes, and no folder that is a container's without a state. Most hold nothing but the state by now.
 func removeState(dir string) error {
-	_ = unix.Unlink(filepath.Join(dir, stateFile))
-	if err := unix.Rmdir(dir); err == nil {
+	root, id := filepath.Split(dir)
+	gone := filepath.Join(root, makingName("", os.Getpid(), serial.Add(1)))
+	if err := unix.Rename(dir, gone); err != nil {
+		return fmt.Errorf("rename %s: %w", id, err)
+	}
+	_ = unix.Unlink(filepath.Join(gone, stateFile))
+	if err := unix.Rmdir(gone); err == nil {
 		return nil
 	}
-	return os.RemoveAll(dir)
+	return os.RemoveAll(gone)
 }
 
 // readState reads a container's state. A folder without one is a container that is being removed.
