@@ -48,6 +48,7 @@ type assembly struct {
 	state   *state
 	child   *child.Process
 	killed  bool // the child, by us
+	hooked  bool // a hook has run, or has begun to
 	pid     int
 	started *os.File // the FIFO that lets the process go on
 	failed  *os.File // the FIFO that it tells its failure to

@@ -236,7 +236,27 @@ func TestHooks(t *testing.T) {
 	}
 }
 
-// A container whose hook fails as it is started is stopped.
+// A hook is told the process's number as it is where the hook runs.
+func TestHooksAreToldTheNumber(t *testing.T) {
+	b := newBench(t)
+	log := filepath.Join(t.TempDir(), "log")
+	hook := func(file string) []specs.Hook {
+		script := fmt.Sprintf(`read state; echo "$state" | grep -o '"pid":[0-9]*' >>%s`, file)
+		return []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}}}
+	}
+	s := b.spec("exec cat /log")
+	s.Config.Hooks = &specs.Hooks{CreateRuntime: hook(log), CreateContainer: hook(log), StartContainer: hook("/log")}
+	c := b.create(s)
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	outside, _ := os.ReadFile(log)
+	inside, _ := os.ReadFile(filepath.Join(b.root, "log"))
+	if want := fmt.Sprintf("\"pid\":%d\n\"pid\":1\n", c.state.Init.PID); string(outside) != want || string(inside) != "\"pid\":1\n" {
+		t.Errorf("told %q and %q, want %q and 1", outside, inside, want)
+	}
+}
+
 // giveRoot gives the root file system to a user, and lets everybody reach it.
 func (b *bench) giveRoot(uid int) {
 	b.t.Helper()
@@ -347,7 +367,6 @@ func TestStateIsSpec(t *testing.T) {
 	}
 }
 
-// A maker that is killed before any of its steps leaves nothing that Collect does not find: whatever it had made.
 // A process that is started in a container hides what it is a copy of before anybody in there can see it (CVE-2016-9962).
 func TestExecHidesBeforeItJoins(t *testing.T) {
 	b := newBench(t)

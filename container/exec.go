@@ -211,7 +211,7 @@ func (c *Container) runInside(ctx context.Context, hook specs.Hook) error {
 	own := *config.Process
 	own.Args, own.Env, own.Terminal = hookArgs(hook), hook.Env, false
 	own.OOMScoreAdj, own.ExecCPUAffinity = nil, nil
-	state := c.state.specState(specs.StateCreated, c.state.Init.PID)
+	state := c.state.specState(specs.StateCreated, insidePID(c.state.Init.PID))
 	return attendHook(ctx, hook, state, func(ctx context.Context, stdin *os.File) (*child.Process, error) {
 		p, err := c.exec(ctx, &ExecSpec{Process: &own, Stdin: stdin, path: hook.Path})
 		if err != nil {

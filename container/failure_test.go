@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +19,7 @@ import (
 
 	"tandem/container/child"
 	"tandem/internal/plan"
+	"tandem/internal/process"
 )
 
 func TestHookFails(t *testing.T) {
@@ -37,6 +40,79 @@ func TestHookFails(t *testing.T) {
 	}
 }
 
+// Whatever a container's hooks have made before one of them fails, or something else does, the poststop hooks take away: once,
+// and when the process is gone.
+func TestPoststopAfterFailure(t *testing.T) {
+	b := newBench(t)
+	fails := specs.Hook{Path: "/bin/false"}
+	for name, test := range map[string]struct {
+		hooks   specs.Hooks
+		command string
+		want    string
+	}{
+		"createRuntime":         {specs.Hooks{CreateRuntime: []specs.Hook{fails}}, "sh", "stopped\n"},
+		"createContainer":       {specs.Hooks{CreateContainer: []specs.Hook{fails}}, "sh", "stopped\n"},
+		"not a hook":            {specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/true"}}}, "frobnicate", "stopped\n"},
+		"nothing but a command": {specs.Hooks{}, "frobnicate", ""},
+	} {
+		log := filepath.Join(t.TempDir(), "log")
+		s := b.spec("true")
+		s.Config.Process.Args[0] = test.command
+		s.Config.Hooks = &test.hooks
+		script := fmt.Sprintf(`read state; echo "$state" | grep -o stopped >>%s; [ "$(cat /sys/fs/cgroup/*/%s/cgroup.procs 2>/dev/null)" = "" ]`, log, s.ID)
+		test.hooks.Poststop = []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}}}
+		b.Warn = func(format string, args ...any) { t.Errorf("%s: "+format, append([]any{name}, args...)...) }
+		if _, err := b.Create(t.Context(), s); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if said, err := os.ReadFile(log); string(said) != test.want || err != nil && test.want != "" {
+			t.Errorf("%s: the hook says %q, %v, want %q", name, said, err, test.want)
+		}
+		b.nothingLeft(s)
+	}
+}
+
+// A hook that has done well may leave something running that holds its output open.
+func TestHookLeavesADaemon(t *testing.T) {
+	b := newBench(t)
+	file := filepath.Join(t.TempDir(), "pid")
+	s := b.spec("true")
+	s.Config.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "sleep 1000 & echo $! >" + file}}}}
+	b.create(s)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := process.Of(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	if err := id.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A process that dies while it is made is told of, and nothing else.
+func TestDiesInTheMaking(t *testing.T) {
+	b := newBench(t)
+	s := b.spec("true")
+	s.Config.Process.NoNewPrivileges = false // the filter is loaded early, and what comes next is against it
+	s.Config.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActKillProcess}
+	_, err := b.Create(t.Context(), s)
+	if err == nil || !strings.Contains(err.Error(), "the child is gone: bad system call") || strings.Contains(err.Error(), "undo") {
+		t.Errorf("create: %v", err)
+	}
+	b.nothingLeft(s)
+}
+
+// A container whose hook fails as it is started is stopped.
 func TestStartHookFails(t *testing.T) {
 	b := newBench(t)
 	for name, hooks := range map[string]*specs.Hooks{
@@ -220,6 +296,7 @@ func TestSameIDAtTheSameTime(t *testing.T) {
 	}
 }
 
+// A maker that is killed before any of its steps leaves nothing that Collect does not find: whatever it had made.
 func TestMakerKilledAtEveryStep(t *testing.T) {
 	b := newBench(t)
 	p, err := b.Plan(b.spec("true"))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/container/child"
+	"tandem/internal/kernfile"
 	"tandem/internal/plan"
 	"tandem/internal/slack"
 )
@@ -56,12 +58,13 @@ func (a *assembly) mounted() []plan.Phase {
 				Op: "execve", Object: hook.Path, Args: []plan.Arg{plan.A("args", hook.Args), plan.A("env", hook.Env)},
 				Why: "hooks." + list.name,
 				Do: func() error {
-					state := a.state.specState(specs.StateCreating, a.pid)
+					a.hooked = true
 					var err error
 					if list.inside {
+						state := a.state.specState(specs.StateCreating, insidePID(a.pid))
 						err = runInside(a.context(), hook, state, a.child.PIDFD(), a.ns.own())
 					} else {
-						err = runHook(a.context(), hook, state)
+						err = runHook(a.context(), hook, a.state.specState(specs.StateCreating, a.pid))
 					}
 					if err != nil {
 						return fmt.Errorf("hooks.%s[%d]: %w", list.name, i, err)
@@ -73,6 +76,37 @@ func (a *assembly) mounted() []plan.Phase {
 		phases = append(phases, phase)
 	}
 	return phases
+}
+
+// unhook runs the poststop hooks of a container that is not made to its end, if any other hook has run by then: what that
+// has made is for these to take away (runtime.md, Lifecycle, steps 3 to 5 and 13).
+func (a *assembly) unhook() {
+	if !a.hooked {
+		return
+	}
+	err := runAll(context.WithoutCancel(a.context()), "poststop", a.state.Poststop, a.state.specState(specs.StateStopped, 0))
+	if err != nil {
+		a.engine.warn("container %s: %v", a.spec.ID, err)
+	}
+}
+
+// insidePID is a process's number in its own PID namespace, which is what hooks in there are told (runtime.md, State).
+func insidePID(pid int) int {
+	text, err := kernfile.Read(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return pid
+	}
+	_, rest, _ := strings.Cut(string(text), "\nNSpid:")
+	line, _, _ := strings.Cut(rest, "\n")
+	numbers := strings.Fields(line)
+	if len(numbers) == 0 {
+		return pid // a kernel without PID namespaces
+	}
+	inside, err := strconv.Atoi(numbers[len(numbers)-1])
+	if err != nil {
+		return pid
+	}
+	return inside
 }
 
 // hookContext ends when the hook's time is over.
@@ -99,7 +133,8 @@ func runHook(ctx context.Context, hook specs.Hook, state *specs.State) error {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = time.Second
-	if err := runCommand(cmd); err != nil {
+	// One that has ended well may have left something running that has its output open.
+	if err := runCommand(cmd); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}

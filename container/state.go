@@ -109,7 +109,10 @@ func (a *assembly) stateSteps() []plan.Step {
 				}
 				return err
 			},
-			Undo: func() error { return os.RemoveAll(dir) },
+			Undo: func() error {
+				a.unhook()
+				return os.RemoveAll(dir)
+			},
 		},
 	}
 	if a.spec.Config.Root == nil || a.spec.Config.Root.Path == "" {
