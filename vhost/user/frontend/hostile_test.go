@@ -134,9 +134,12 @@ func asks(c *user.Conn, m *user.Message) { _ = c.Send(user.Request(m.Request), f
 
 func (f *fake) spec() frontend.Spec {
 	return frontend.Spec{
-		Type: virtiotest.TypeEcho, Queues: 1, ConfigSize: 8, Dial: frontend.Socket(f.path), Timeout: 200 * time.Millisecond,
+		Type: virtiotest.TypeEcho, Queues: 1, ConfigSize: 8, Dial: frontend.Socket(f.path), Timeout: virtiotest.Patience,
 	}
 }
+
+// soon is how long to wait for an answer that does not come.
+const soon = 100 * time.Millisecond
 
 // TestBadBackend has a back-end do wrong while it is asked what it can do.
 func TestBadBackend(t *testing.T) {
@@ -166,7 +169,11 @@ func TestBadBackend(t *testing.T) {
 	} {
 		f := newFake(t)
 		f.set(c.request, c.wrong)
-		dev, err := frontend.Open(context.Background(), f.spec())
+		spec := f.spec()
+		if errors.Is(c.want, frontend.ErrTimeout) {
+			spec.Timeout = soon // nothing is answered before
+		}
+		dev, err := frontend.Open(context.Background(), spec)
 		if err == nil {
 			dev.Close()
 			if c.text != "" {
@@ -247,6 +254,9 @@ func TestBadStop(t *testing.T) {
 		g := virtiotest.New(t, virtiotest.Kinds()[0], dev, virtiotest.Options{Shared: true})
 		g.Start(0, 16)
 		f.set(user.GetVringBase, w)
+		if name == "silent" {
+			dev.SetTimeout(soon)
+		}
 		g.ResetDevice()
 		if err := errors.Join(r.All()...); !errors.Is(err, frontend.ErrLost) || !contains(err, "GET_VRING_BASE") {
 			t.Errorf("%s: reports %v", name, err)
