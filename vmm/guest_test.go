@@ -113,7 +113,7 @@ func (b *safeBuffer) String() string {
 }
 
 // testTime is far more than any of these guests takes.
-const testTime = 30 * time.Second
+const testTime = 2 * time.Minute
 
 func testContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), testTime)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"tandem/internal/testenv"
 	"tandem/virtio"
@@ -81,6 +82,13 @@ func (g *game) breaks(queue int, reason string) {
 	g.needsReset(reason)
 }
 
+// reported is how much the victim has reported by now.
+func (g *game) reported() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.reports)
+}
+
 // finish plays it all, and holds what was reported.
 func (g *game) finish() {
 	g.Helper()
@@ -90,6 +98,10 @@ func (g *game) finish() {
 		}
 	}()
 	g.play()
+	// The guest may have seen that a device needs a reset before the device said why.
+	for end := time.Now().Add(testTime); g.reported() < len(g.wanted) && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.reports) != len(g.wanted) {

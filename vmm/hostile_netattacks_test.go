@@ -302,7 +302,9 @@ func resetInFlight(g *netGame) {
 				if used > 8 {
 					g.Errorf("%s: used index %d of 8 chains", title, used)
 				}
-				g.drops[net.DropShort] += uint64(used)
+				if used > 0 { // the card may not have come to any
+					g.drops[net.DropShort] += uint64(used)
+				}
 			})
 		})
 	}
