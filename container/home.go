@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // withHome adds HOME to the environment if it is not there, as runc does: what the container's own passwd says, or "/".
@@ -37,14 +38,17 @@ func homeIn(folder string, uid uint32) (home string, ok bool) {
 	}
 	defer root.Close()
 	info, err := root.Stat("etc/passwd")
-	if err != nil || !info.Mode().IsRegular() { // a FIFO would hold us up for ever
+	if err != nil || !info.Mode().IsRegular() { // a FIFO would hold us up for ever, and to open a device may do something
 		return "", false
 	}
-	f, err := root.Open("etc/passwd")
+	f, err := root.OpenFile("etc/passwd", os.O_RDONLY|unix.O_NONBLOCK, 0) // a container that runs may have changed it meanwhile
 	if err != nil {
 		return "", false
 	}
 	defer f.Close()
+	if opened, err := f.Stat(); err != nil || !os.SameFile(info, opened) {
+		return "", false
+	}
 	lines := bufio.NewScanner(io.LimitReader(f, maxPasswd))
 	for lines.Scan() {
 		fields := strings.Split(lines.Text(), ":") // passwd(5)
