@@ -136,3 +136,38 @@ func TestFullDisk(t *testing.T) {
 func TestRemoveFromFullDisk(t *testing.T) {
 	onSmallDisk(t, "full-remove", pack(t, "a: x", "b: "+noise(200_000)))
 }
+
+// TestImportFromPipeThatHangs gives an import up that waits for more.
+func TestImportFromPipeThatHangs(t *testing.T) {
+	archive := pack(t, "a: x", "b: "+noise(100_000))
+	for _, size := range []int{0, 1000, 50_000} {
+		s := newStore(t)
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		imported := make(chan error, 1)
+		go func() {
+			_, err := s.Import(ctx, r, ImportOptions{Name: "a"})
+			imported <- err
+		}()
+		if _, err := w.Write(archive[:size]); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		select {
+		case err = <-imported:
+		case <-time.After(30 * time.Second):
+			t.Error("it hangs")
+			w.Close()
+			err = <-imported
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("after %d bytes: %v", size, err)
+		}
+		w.Close()
+		r.Close()
+		checkClean(t, s)
+	}
+}

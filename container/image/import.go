@@ -26,11 +26,12 @@ type ImportOptions struct {
 }
 
 // Import adds what r reads: a docker archive, an OCI archive or the tar archive of a root file system, compressed or
-// not; which of them it is, it sees by itself. It gives the images that it added.
+// not; which of them it is, it sees by itself. It gives the images that it added. When ctx is done it does not wait for
+// r, which may be read from until its Read returns.
 func (s *Store) Import(ctx context.Context, r io.Reader, o ImportOptions) ([]Image, error) {
 	images, err := s.importFrom(ctx, o, func(p *progress) ([]found, error) {
 		p.begin("read", o.Size)
-		return s.readArchive(ctx, &contextReader{ctx, &progressReader{r, p.add}}, o)
+		return s.readArchive(ctx, &progressReader{&pipeReader{ctx: ctx, r: r}, p.add}, o)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("image: import: %w", err)
@@ -68,7 +69,7 @@ func (s *Store) importPath(ctx context.Context, path string, o ImportOptions) ([
 	}
 	return s.importFrom(ctx, o, func(p *progress) ([]found, error) {
 		p.begin("read", o.Size)
-		return s.readArchive(ctx, &contextReader{ctx, &progressReader{f, p.add}}, o)
+		return s.readArchive(ctx, &progressReader{&pipeReader{ctx: ctx, r: f}, p.add}, o)
 	})
 }
 
