@@ -129,7 +129,7 @@ func (s *Store) Remove(name string) error {
 		return fmt.Errorf("store: remove kernel %q: %w", name, err)
 	}
 	defer unlock()
-	if err := s.remove(name); err != nil {
+	if err := errors.Join(s.sweep(), s.remove(name)); err != nil {
 		return fmt.Errorf("store: remove kernel %q: %w", name, err)
 	}
 	return nil

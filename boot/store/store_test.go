@@ -150,8 +150,15 @@ func TestSweep(t *testing.T) {
 	if left := leftovers(t, s); len(left) > 0 {
 		t.Errorf("left: %q", left)
 	}
+	// Who removes a kernel wants its room, and that of a pull which was killed.
+	if err := os.MkdirAll(filepath.Join(s.dir, tempPrefix+"456/modules/lib"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Remove("a"); err != nil {
 		t.Error(err)
+	}
+	if left := leftovers(t, s); len(left) > 0 {
+		t.Errorf("left by a removal: %q", left)
 	}
 }
 
