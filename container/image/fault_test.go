@@ -171,3 +171,14 @@ func TestImportFromPipeThatHangs(t *testing.T) {
 		checkClean(t, s)
 	}
 }
+
+// TestImpliedFoldersAreGivenUp cancels what an image can make long: to look for a folder in all layers below each layer.
+func TestImpliedFoldersAreGivenUp(t *testing.T) {
+	s := newStore(t)
+	add(t, s, "a", imageOf(t, pack(t, "a: 1"), pack(t, "b: 2"), pack(t, "none/c: 3")))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, _, err := s.Layers(ctx, "a", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}

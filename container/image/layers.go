@@ -139,7 +139,7 @@ func (s *Store) fixImplied(ctx context.Context, f *imageFiles, set *layerSet, sp
 		if !set.records[i].Implied || set.keys[i] == key(chains[i]) {
 			continue
 		}
-		parents, err := s.impliedFrom(set, i)
+		parents, err := s.impliedFrom(ctx, set, i)
 		if err != nil {
 			return fmt.Errorf("layer %d of %d: %w", i+1, len(set.keys), err)
 		}
@@ -159,7 +159,7 @@ func (s *Store) fixImplied(ctx context.Context, f *imageFiles, set *layerSet, sp
 }
 
 // impliedFrom gives those folders that layer i implies and that look different in the layers below it.
-func (s *Store) impliedFrom(set *layerSet, i int) (map[string]layer.Entry, error) {
+func (s *Store) impliedFrom(ctx context.Context, set *layerSet, i int) (map[string]layer.Entry, error) {
 	implied := map[string]layer.Entry{}
 	err := s.readEntries(set.keys[i], func(e layer.Entry) error {
 		if e.Implied && !e.Opaque && e.Path != "." {
@@ -172,6 +172,9 @@ func (s *Store) impliedFrom(set *layerSet, i int) (map[string]layer.Entry, error
 	}
 	differ := map[string]layer.Entry{}
 	for j := i - 1; j >= 0 && len(implied) > 0; j-- {
+		if err := ctx.Err(); err != nil { // an image can have many layers, and each of them a long list
+			return nil, err
+		}
 		gone := map[string]bool{}
 		err := s.readEntries(set.keys[j], func(e layer.Entry) error {
 			gone[e.Path] = gone[e.Path] || e.Kind != layer.Dir
