@@ -93,12 +93,16 @@ func (g *global) exec(ctx context.Context, cmd *cobra.Command, f *execFlags, id 
 		return err
 	}
 	s.Console = t.attach
+	held, err := holdSignals()
+	if err != nil {
+		return err
+	}
 	p, err := c.Exec(ctx, s)
 	if err != nil {
 		t.close()
 		return err
 	}
-	status, err := g.accompany(p, t, f.pidfdSocket)
+	status, err := accompany(p, t, held, f.pidfdSocket)
 	t.close()
 	return errors.Join(err, statusError(status))
 }
@@ -112,8 +116,11 @@ func execDetached(ctx context.Context, c *container.Container, s *container.Exec
 		return err
 	}
 	defer p.Release()
-	if f.pidfdSocket != "" {
-		return sendPIDFD(p.PID(), f.pidfdSocket)
+	if f.pidfdSocket == "" {
+		return nil
+	}
+	if err := sendPIDFD(p.PID(), f.pidfdSocket); err != nil {
+		return errors.Join(err, kill(p))
 	}
 	return nil
 }

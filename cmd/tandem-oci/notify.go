@@ -1,13 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,9 @@ func passOn(ctx context.Context, from *net.UnixConn, pidFD *os.File, mainPID int
 		cancel()
 	}()
 	ready, err := awaitReady(from)
+	if !ready {
+		ready = saidReady(from) // its end may be seen before its last word
+	}
 	switch {
 	case ready:
 	case ctx.Err() != nil:
@@ -54,12 +58,39 @@ func awaitReady(from *net.UnixConn) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		for line := range bytes.SplitSeq(buf[:n], []byte("\n")) {
-			if string(line) == "READY=1" {
-				return true, nil
-			}
+		if isReady(buf[:n]) {
+			return true, nil
 		}
 	}
+}
+
+func isReady(message []byte) bool {
+	return slices.Contains(strings.Split(string(message), "\n"), "READY=1")
+}
+
+// maxQueued is more than a socket holds (net.unix.max_dgram_qlen).
+const maxQueued = 4096
+
+// saidReady is awaitReady for what has been told already.
+func saidReady(from *net.UnixConn) (ready bool) {
+	raw, err := from.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		buf := make([]byte, 4096)
+		for range maxQueued {
+			n, _, err := unix.Recvfrom(int(fd), buf, unix.MSG_DONTWAIT)
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				return
+			}
+			if err == nil && isReady(buf[:n]) {
+				ready = true
+				return
+			}
+		}
+	})
+	return ready
 }
 
 // barrier is how long a manager may take to read what it was told.

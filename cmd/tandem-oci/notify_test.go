@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/process"
 )
 
 // sayVariable makes this test's program a service: it tells the variable's value to its manager, and waits for its end.
@@ -180,5 +183,47 @@ func TestNotifyOfNobody(t *testing.T) {
 	o.configure(nil, "sh", "-c", "echo socket=$NOTIFY_SOCKET")
 	if out := o.must("run", "box"); out != "socket=\n" {
 		t.Errorf("without a manager the container has %q", out)
+	}
+}
+
+// What a service has told is passed on, though its end is seen first.
+func TestNotifyOfOneThatHasEnded(t *testing.T) {
+	socket, told := manager(t)
+	t.Setenv(notifyVariable, socket)
+	path := filepath.Join(openTemp(t), "notify.sock")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	service, err := net.Dial("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer service.Close()
+	for _, message := range []string{"STATUS=soon", "", "STATUS=now\nREADY=1"} {
+		if _, err := service.Write([]byte(message)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	self, err := process.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pidFD, err := self.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pidFD.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // as its end does, of which comes:
+	if err := conn.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := passOn(ctx, conn, pidFD, 4711); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := told(), []string{"READY=1\n", "MAINPID=4711\n", "BARRIER=1"}; !slices.Equal(got, want) {
+		t.Errorf("the manager was told %q, want %q", got, want)
 	}
 }

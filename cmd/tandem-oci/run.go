@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"tandem/container"
 )
@@ -57,6 +59,10 @@ func (g *global) run(ctx context.Context, f *bundleFlags, id string, keep bool) 
 		return err
 	}
 	s.Console = t.attach
+	held, err := holdSignals()
+	if err != nil {
+		return err
+	}
 	c, p, err := e.Run(ctx, s)
 	if err != nil {
 		t.close()
@@ -67,7 +73,7 @@ func (g *global) run(ctx context.Context, f *bundleFlags, id string, keep bool) 
 		t.close()
 		return errors.Join(err, c.Delete(context.WithoutCancel(ctx), true))
 	}
-	status, err := g.accompany(p, t, f.pidfdSocket)
+	status, err := accompany(p, t, held, f.pidfdSocket)
 	stop()
 	// Whatever ends this process may have ended the context too, and the container must not be left.
 	ctx = context.WithoutCancel(ctx)
@@ -78,19 +84,30 @@ func (g *global) run(ctx context.Context, f *bundleFlags, id string, keep bool) 
 	return errors.Join(err, statusError(status))
 }
 
-// accompany stays with a process until it has ended: it passes on signals and the terminal's bytes.
-func (g *global) accompany(p *container.Process, t *terminal, pidfdSocket string) (syscall.WaitStatus, error) {
+// accompany stays with a process until it has ended: it passes on signals and the terminal's bytes. One that it cannot stay
+// with is killed.
+func accompany(p *container.Process, t *terminal, held heldSignals, pidfdSocket string) (syscall.WaitStatus, error) {
 	defer p.Release()
+	var err error
 	if pidfdSocket != "" {
-		if err := sendPIDFD(p.PID(), pidfdSocket); err != nil {
-			return 0, err
-		}
+		err = sendPIDFD(p.PID(), pidfdSocket)
 	}
-	if err := forwardSignals(p.Signal, t.resize); err != nil {
-		return 0, err
+	if err == nil {
+		err = held.forward(p.Signal, t.resize)
+	}
+	if err != nil {
+		return 0, errors.Join(err, kill(p))
 	}
 	t.relay()
 	return p.Wait()
+}
+
+func kill(p *container.Process) error {
+	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	_, err := p.Wait()
+	return err
 }
 
 // statusError is nil for a command that has succeeded, and else carries its status to main.

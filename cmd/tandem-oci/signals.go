@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -18,15 +19,27 @@ func interruptible() context.Context {
 		cancel()
 	}()
 	// If it fails they end the process at once, as others do.
-	_ = signals.Relay(asked, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	_ = signals.Relay(asked, ending...)
 	return ctx
 }
 
-// forwardSignals passes on what this process is sent, until it ends. What the process may be asked for by means of the
-// terminal's size is resize's.
-func forwardSignals(send func(syscall.Signal) error, resize func()) error {
-	caught := make(chan syscall.Signal, 64)
-	if err := signals.Relay(caught, signals.Relayed...); err != nil {
+// ending are the signals by which a process is asked to end.
+var ending = []syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}
+
+// heldSignals are those of this process that are for a command which it is about to start: one that comes too late to end the
+// context is not lost, but is the command's.
+type heldSignals chan syscall.Signal
+
+func holdSignals() (heldSignals, error) {
+	held := make(heldSignals, 64)
+	return held, signals.Relay(held, ending...)
+}
+
+// forward passes on what was held, and whatever else this process is sent, until it ends. What the process may be asked for by
+// means of the terminal's size is resize's.
+func (caught heldSignals) forward(send func(syscall.Signal) error, resize func()) error {
+	others := slices.DeleteFunc(slices.Clone(signals.Relayed), func(s syscall.Signal) bool { return slices.Contains(ending, s) })
+	if err := signals.Relay(caught, others...); err != nil {
 		return err
 	}
 	go func() {

@@ -100,6 +100,34 @@ func (t *terminal) relay() {
 // drain is how long a terminal may stay open by what an ended command has left running.
 const drain = 200 * time.Millisecond
 
+// maxRest is more than a terminal holds.
+const maxRest = 1 << 20
+
+// copyRest copies what the terminal holds by now, and waits for no more: where others keep the machine busy, or the user's
+// terminal is slow, that may be the command's last words, for which there was no time any more.
+func (t *terminal) copyRest() {
+	raw, err := t.master.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		var buf [4096]byte
+		for copied := 0; copied < maxRest; {
+			n, err := unix.Read(int(fd), buf[:])
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if err != nil || n == 0 {
+				return
+			}
+			if _, err := os.Stdout.Write(buf[:n]); err != nil {
+				return
+			}
+			copied += n
+		}
+	})
+}
+
 // close waits for the last of the output, and gives the user's terminal back as it was.
 func (t *terminal) close() {
 	if t.master == nil {
@@ -108,6 +136,7 @@ func (t *terminal) close() {
 	if t.copied != nil {
 		_ = t.master.SetReadDeadline(time.Now().Add(drain))
 		<-t.copied
+		t.copyRest()
 	}
 	if t.restore != nil {
 		_ = term.Restore(int(os.Stdin.Fd()), t.restore)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -80,5 +81,44 @@ func TestTerminal(t *testing.T) {
 		if err := master.Resize(console.WinSize{Height: 33, Width: 99}); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// What a command said last is printed, though there was no time to read it before.
+func TestLastWords(t *testing.T) {
+	master, path, err := console.NewPty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slave.Close()
+	fd, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	master.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	before := os.Stdout
+	defer func() { os.Stdout = before }()
+	os.Stdout = w
+	joined := &terminal{copied: make(chan struct{})}
+	if err := joined.attach(os.NewFile(uintptr(fd), "master")); err != nil {
+		t.Fatal(err)
+	}
+	close(joined.copied) // the time is over
+	if _, err := slave.WriteString("last words"); err != nil {
+		t.Fatal(err)
+	}
+	joined.close()
+	w.Close()
+	if said, err := io.ReadAll(r); err != nil || string(said) != "last words" {
+		t.Errorf("printed are %q, %v", said, err)
 	}
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,6 +16,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/testenv"
 )
 
 // TestLifeCycle goes through the states of runtime.md, "Lifecycle".
@@ -112,6 +116,115 @@ func TestRunForwardsSignals(t *testing.T) {
 	_ = cmd.Wait()
 	if got := cmd.ProcessState.ExitCode(); got != 9 {
 		t.Errorf("exit status %d, want the handler's 9", got)
+	}
+}
+
+// A signal that comes when the command has just been started, and that can keep it from nothing any more, is the command's.
+func TestRunForwardsEarlySignals(t *testing.T) {
+	needContainers(t)
+	o := newOCI(t)
+	script := fmt.Sprintf("while ! [ -e %s ]; do sleep 0.01; done; kill -TERM $PPID", filepath.Join(o.bundle, "rootfs", "ready"))
+	o.configure(func(s *specs.Spec) {
+		s.Version = "1.2.0" // in which a hook that fails now ends nothing
+		s.Hooks = &specs.Hooks{Poststart: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}}}}
+	}, "sh", "-c", "trap 'exit 9' TERM; touch /ready; while :; do sleep 0.01; done")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, o.bin, "--root", o.root, "run", "box")
+	cmd.Dir = o.bundle
+	t.Cleanup(func() { _ = exec.Command(o.bin, "--root", o.root, "delete", "--force", "box").Run() })
+	if r := o.runCommand(cmd); r.status != 9 {
+		t.Errorf("exit status %d, %q, want the handler's 9", r.status, r.stderr)
+	}
+}
+
+// Who removes a container that another stays with removes it together with that: its hooks run once.
+func TestDeleteWhileItRuns(t *testing.T) {
+	needContainers(t)
+	o := newOCI(t)
+	log := filepath.Join(o.dir, "hook")
+	for i := range 5 {
+		o.configure(func(s *specs.Spec) {
+			s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "echo gone >>" + log}}}}
+		}, "sh", "-c", "touch /ready$0; exec sleep 1000", strconv.Itoa(i))
+		cmd := o.command("run", "box")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		o.awaitFile("ready" + strconv.Itoa(i))
+		o.must("delete", "--force", "box")
+		_ = cmd.Wait()
+		if got := cmd.ProcessState.ExitCode(); got != 128+9 {
+			t.Errorf("exit status of run: %d", got)
+		}
+		if got, want := o.read(log), strings.Repeat("gone\n", i+1); got != want {
+			t.Fatalf("the hook says %q, want %q", got, want)
+		}
+	}
+}
+
+// A deletion that is killed, before whichever of its changes, can be done again, and leaves no ID that is nobody's and taken.
+func TestDeleteIsKilled(t *testing.T) {
+	needContainers(t)
+	testenv.Need(t, testenv.Strace)
+	o := newOCI(t)
+	o.configure(nil, "sleep", "1000")
+	changes := "unlink,unlinkat,rmdir,rename,renameat,renameat2"
+	for n := 1; ; n++ {
+		o.must("create", "box")
+		cmd := exec.CommandContext(t.Context(), "strace", "-f", "-o", "/dev/null", "-e", "trace="+changes,
+			"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", changes, n), o.bin, "--root", o.root, "delete", "--force", "box")
+		err := cmd.Run()
+		o.must("delete", "--force", "box")
+		if err == nil {
+			break
+		}
+		if n > 100 {
+			t.Fatal("it never comes to its end")
+		}
+	}
+}
+
+// A start that is killed, before whichever of its changes, has started the container, or can be done again.
+func TestStartIsKilled(t *testing.T) {
+	needContainers(t)
+	testenv.Need(t, testenv.Strace)
+	o := newOCI(t)
+	const changes = "write,unlink,unlinkat"
+	for n := 1; ; n++ {
+		ready := "ready" + strconv.Itoa(n)
+		o.configure(nil, "sh", "-c", "touch /"+ready+"; exec sleep 1000")
+		o.must("create", "box")
+		o.removeLater("box")
+		cmd := exec.CommandContext(t.Context(), "strace", "-f", "-o", "/dev/null", "-e", "trace="+changes,
+			"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", changes, n), o.bin, "--root", o.root, "start", "box")
+		err := cmd.Run()
+		if o.state("box").Status == "created" {
+			o.run("start", "box") // it may be under way
+		}
+		o.awaitFile(ready)
+		await(t, "the status", func() bool { return o.state("box").Status == "running" })
+		o.must("delete", "--force", "box")
+		if err == nil {
+			break
+		}
+		if n > 100 {
+			t.Fatal("it never comes to its end")
+		}
+	}
+}
+
+// A process that nobody can be told of is not left.
+func TestExecWithoutPIDFDSocket(t *testing.T) {
+	needContainers(t)
+	o := newOCI(t)
+	o.configure(nil, "sleep", "1000")
+	o.start("box")
+	for _, flag := range []string{"--detach", "--tty=false"} {
+		o.fails(255, "--pidfd-socket", "exec", flag, "--pidfd-socket", filepath.Join(o.dir, "none"), "box", "sleep", "2000")
+		if table := o.must("ps", "box", "-o", "pid,args"); strings.Contains(table, "sleep 2000") {
+			t.Errorf("after exec %s there is\n%s", flag, table)
+		}
 	}
 }
 
