@@ -79,6 +79,8 @@
 //   - A new cpuset of version 1 is empty and takes no process.
 //   - In version 1 a limit below what is used is refused. In version 2 it is taken, and somebody is killed for it.
 //   - A group below a frozen one is frozen, and a process that joins it stops for good, the engine's own child included.
+//   - A container that may divide its group can nest groups until their path is longer than a system call takes. What
+//     goes through groups goes from one to the next by descriptors.
 //   - cgroup.procs shows 0 for a process of another PID namespace, and kill(0) is the caller's own process group.
 //   - Enabling only some controllers in a group that holds processes can turn it into a group of threads, below which no
 //     process can be.
