@@ -243,7 +243,7 @@ func (w *world) serve(ns *netns.NS, network, at, name string) {
 	})
 }
 
-const patience = 5 * time.Second
+const patience = time.Minute
 
 // ask sends a line and returns the answer. It waits long for what should come.
 func ask(ns *netns.NS, network, at string) (string, error) { return askFor(ns, network, at, patience) }

@@ -129,7 +129,7 @@ func TestUDPFlowMovesToTheBox(t *testing.T) {
 			return ""
 		}
 		buffer := make([]byte, 100)
-		c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		c.SetReadDeadline(time.Now().Add(patience))
 		n, _ := c.Read(buffer)
 		return strings.TrimSpace(string(buffer[:n]))
 	}
@@ -141,7 +141,9 @@ func TestUDPFlowMovesToTheBox(t *testing.T) {
 			return err
 		}))
 		defer l.Close()
-		send()
+		if _, err := c.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
 		if _, _, err := l.ReadFrom(make([]byte, 100)); err != nil {
 			t.Fatal(err)
 		}
