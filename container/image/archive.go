@@ -169,7 +169,7 @@ func (s *Store) readLayout(ctx context.Context, dir string, o ImportOptions, p *
 		return nil, err
 	}
 	defer root.Close()
-	f, err := root.Open(ociIndex)
+	f, err := openFile(root, ociIndex)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("the folder has no %s, so it is no OCI image layout: %w", ociIndex, ErrFormat)
 	}
@@ -190,7 +190,7 @@ func (s *Store) readLayout(ctx context.Context, dir string, o ImportOptions, p *
 		if s.hasBlob(d.Digest, d.Size) {
 			return nil
 		}
-		f, err := root.Open(path.Join(blobsDir, d.Digest.Algorithm().String(), d.Digest.Encoded()))
+		f, err := openFile(root, path.Join(blobsDir, d.Digest.Algorithm().String(), d.Digest.Encoded()))
 		if errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("%s is not in the folder: %w", d.Digest, ErrMissing)
 		}
@@ -204,4 +204,21 @@ func (s *Store) readLayout(ctx context.Context, dir string, o ImportOptions, p *
 		}
 		return nil
 	})
+}
+
+// openFile opens a file of a layout. Anything else that has its name is refused: a pipe would wait for its writer.
+func openFile(root *os.Root, name string) (*os.File, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file: %w", name, ErrFormat)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -180,5 +181,44 @@ func TestImpliedFoldersAreGivenUp(t *testing.T) {
 	cancel()
 	if _, _, err := s.Layers(ctx, "a", nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestLayoutOfPipes has pipes in the place of a layout's files, which nobody writes to.
+func TestLayoutOfPipes(t *testing.T) {
+	s := newStore(t)
+	add(t, s, "a", imageOf(t, pack(t, "a: 1"), pack(t, "b: 2")))
+	f, _, err := s.resolve("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{indexFile, filepath.Join(blobsDir, "sha256", f.manifest.Layers[1].Digest.Encoded())} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(s.dir)); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.Remove(path), unix.Mkfifo(path, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		other := newStore(t)
+		imported := make(chan error, 1)
+		go func() {
+			_, err := other.ImportPath(context.Background(), dir, ImportOptions{})
+			imported <- err
+		}()
+		select {
+		case err = <-imported:
+		case <-time.After(30 * time.Second):
+			t.Error("it hangs")
+			if err := os.WriteFile(path, nil, 0); err != nil { // a writer, who goes again
+				t.Fatal(err)
+			}
+			err = <-imported
+		}
+		if !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: %v, want %v", name, err, ErrFormat)
+		}
+		checkClean(t, other)
 	}
 }
