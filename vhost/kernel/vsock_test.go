@@ -70,6 +70,10 @@ func talk(t *testing.T, g *guest, rx, tx *ringQueue, cid uint32) {
 	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
 		t.Fatal(err)
 	}
+	// 2 seconds are usual.
+	if err := unix.SetsockoptTimeval(s, unix.AF_VSOCK, unix.SO_VM_SOCKETS_CONNECT_TIMEOUT, &timeout); err != nil {
+		t.Fatal(err)
+	}
 	connected := make(chan error, 1)
 	go func() { connected <- unix.Connect(s, &unix.SockaddrVM{CID: cid, Port: port}) }()
 
