@@ -85,7 +85,8 @@ func (r *Record) putExit(e Exit) error {
 	return errors.Join(os.WriteFile(r.file(exitFile), text, 0o600), r.save())
 }
 
-// Wait waits for the box's end, also if it is removed then, and tells how it ended. It returns when the keeper is done.
+// Wait waits for the box's end, also if it is removed or started again then, and tells how it ended. It returns when the
+// keeper is done.
 func (r *Record) Wait(ctx context.Context) (Exit, error) {
 	f, err := os.Open(r.file(exitFile))
 	if err != nil {
@@ -95,16 +96,8 @@ func (r *Record) Wait(ctx context.Context) (Exit, error) {
 	if r.Keeper == (Keeper{}) && r.Exit == nil {
 		return Exit{}, fmt.Errorf("%w: %s was never started", ErrStopped, r.Name)
 	}
-	keeper := r.Keeper
-	for {
-		if err := keeper.Wait(ctx); err != nil {
-			return Exit{}, err
-		}
-		now, err := r.home.load(r.ID)
-		if err != nil || now.Keeper == keeper {
-			break // removed, or ended
-		}
-		keeper = now.Keeper // a detached one: it was handed over while we waited
+	if err := r.awaitEnd(ctx, f); err != nil {
+		return Exit{}, err
 	}
 	text, err := io.ReadAll(f)
 	if err != nil {
@@ -115,4 +108,19 @@ func (r *Record) Wait(ctx context.Context) (Exit, error) {
 		return e, fmt.Errorf("container %s is dead: its keeper (process %d) was killed, and the exit status is lost; tandem system gc", r.Name, r.Keeper.PID)
 	}
 	return e, json.Unmarshal(text, &e)
+}
+
+// awaitEnd waits for the end of the life that an exit file is of. Who hands the box over meanwhile is waited for no longer
+// than that; who starts it again makes a new file.
+func (r *Record) awaitEnd(ctx context.Context, exit *os.File) error {
+	for keeper := r.Keeper; ; {
+		if err := keeper.Wait(ctx); err != nil {
+			return err
+		}
+		now, err := r.home.load(r.ID)
+		if err != nil || now.Keeper == keeper || renamed(exit, r.file(exitFile)) {
+			return nil // removed, ended, or started again
+		}
+		keeper = now.Keeper // a detached one's: it was handed over
+	}
 }
