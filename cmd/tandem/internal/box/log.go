@@ -36,6 +36,7 @@ type Log struct {
 	mu   sync.Mutex
 	file *os.File
 	size int64
+	torn bool  // it ends in a part of an entry: the disk was full, or a keeper killed
 	err  error // the first one: a full disk, say. The box goes on, and is read on
 }
 
@@ -46,16 +47,20 @@ func OpenLog(path string) (*Log, error) {
 }
 
 func (l *Log) open() error {
-	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	info, err := f.Stat()
+	last := []byte{'\n'}
+	if err == nil && info.Size() > 0 {
+		_, err = f.ReadAt(last, info.Size()-1)
+	}
 	if err != nil {
 		f.Close()
 		return err
 	}
-	l.file, l.size = f, info.Size()
+	l.file, l.size, l.torn = f, info.Size(), last[0] != '\n'
 	return nil
 }
 
@@ -81,9 +86,15 @@ func (l *Log) put(e Entry) {
 		err = l.rotate()
 	}
 	if err == nil {
+		if text = append(text, '\n'); l.torn { // or readers would leave this one out as well
+			text = append([]byte{'\n'}, text...)
+		}
 		var n int
-		n, err = l.file.Write(append(text, '\n'))
+		n, err = l.file.Write(text)
 		l.size += int64(n)
+		if n > 0 {
+			l.torn = n < len(text)
+		}
 	}
 	if l.err == nil {
 		l.err = err
@@ -94,8 +105,11 @@ func (l *Log) rotate() error {
 	if err := os.Rename(l.path, l.path+older); err != nil {
 		return err
 	}
-	l.file.Close()
-	return l.open()
+	old := l.file
+	if err := l.open(); err != nil {
+		return errors.Join(err, os.Rename(l.path+older, l.path)) // for the next time
+	}
+	return old.Close()
 }
 
 // Close tells what went wrong first.

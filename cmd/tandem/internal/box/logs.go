@@ -57,23 +57,22 @@ func (r *Record) logs(ctx context.Context, o LogOptions, f func(Entry) error) er
 			return nil
 		}
 	}
-	path := r.data(logFile)
-	if old, err := os.Open(path + older); err == nil {
-		_, err = readEntries(old, show)
-		old.Close()
-		if err != nil {
-			return err
-		}
-	}
-	file, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+	file, before, err := openLogs(r.data(logFile))
 	if err != nil {
 		return err
 	}
-	defer func() { file.Close() }()
-	read, err := readEntries(file, show)
+	if before != nil {
+		_, err = readEntries(before, show)
+		before.Close()
+	}
+	if file == nil {
+		return err
+	}
+	reader := &logReader{file: file, path: r.data(logFile)}
+	defer func() { reader.file.Close() }()
+	if err == nil {
+		err = reader.read(show)
+	}
 	if err != nil {
 		return err
 	}
@@ -85,11 +84,66 @@ func (r *Record) logs(ctx context.Context, o LogOptions, f func(Entry) error) er
 	if !o.Follow {
 		return nil
 	}
-	return r.follow(ctx, file, read, path, f)
+	return r.follow(ctx, reader, f)
 }
 
-// follow reads on from what was read of a file.
-func (r *Record) follow(ctx context.Context, file *os.File, at int64, path string, f func(Entry) error) error {
+// openLogs opens a log and the one before it, as they are at one moment. What is not there is nil.
+func openLogs(path string) (file, before *os.File, err error) {
+	for {
+		if file, err = os.Open(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, nil, err
+		}
+		before, err = os.Open(path + older)
+		if errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+		if err == nil && (file == nil || !renamed(file, path)) {
+			return file, before, nil
+		}
+		for _, f := range []*os.File{file, before} {
+			if f != nil {
+				f.Close()
+			}
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// logReader reads a log that is begun anew under its name.
+type logReader struct {
+	path string
+	file *os.File
+	at   int64 // how much of it was read
+}
+
+func (l *logReader) read(f func(Entry) error) error {
+	if _, err := l.file.Seek(l.at, io.SeekStart); err != nil {
+		return err
+	}
+	n, err := readEntries(l.file, f)
+	l.at += n
+	return err
+}
+
+// next goes on with the file that was begun after one that was renamed, or, if that is gone, with the first that is kept.
+func (l *logReader) next() error {
+	file, err := os.Open(l.path)
+	if err == nil && renamed(l.file, l.path+older) {
+		file.Close()
+		file, err = os.Open(l.path + older)
+	}
+	if err != nil {
+		return err
+	}
+	l.file.Close()
+	l.file, l.at = file, 0
+	return nil
+}
+
+// follow reads on.
+func (r *Record) follow(ctx context.Context, l *logReader, f func(Entry) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan struct{})
@@ -97,30 +151,22 @@ func (r *Record) follow(ctx context.Context, file *os.File, at int64, path strin
 		defer close(ended)
 		_ = r.Keeper.Wait(ctx)
 	}()
-	changes, err := watch(path)
+	changes, err := watch(r.data(""))
+	if errors.Is(err, os.ErrNotExist) {
+		return l.read(f) // it was removed, with its log
+	}
 	if err != nil {
 		return err
 	}
 	defer changes.Close()
 	for last := false; ; {
-		if _, err := file.Seek(at, io.SeekStart); err != nil {
+		full := renamed(l.file, l.path) // nothing more comes to it
+		if err := l.read(f); err != nil {
 			return err
 		}
-		n, err := readEntries(file, f)
-		if err != nil {
-			return err
-		}
-		at += n
-		if renamed(file, path) {
-			next, err := os.Open(path)
-			if err != nil {
+		if full {
+			if l.next() != nil {
 				return nil // removed, with the box
-			}
-			file.Close()
-			file, at = next, 0
-			changes.Close()
-			if changes, err = watch(path); err != nil {
-				return nil
 			}
 			continue
 		}
@@ -147,13 +193,13 @@ func (r *Record) follow(ctx context.Context, file *os.File, at int64, path strin
 
 const followEvery = 100 * time.Millisecond
 
-// watch gives a file that is readable whenever the one at path has changed.
+// watch gives a file that is readable whenever one in the folder at path has changed.
 func watch(path string) (*os.File, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
-	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_MODIFY|unix.IN_MOVE_SELF|unix.IN_DELETE_SELF|unix.IN_ATTRIB); err != nil {
+	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_DELETE_SELF); err != nil {
 		unix.Close(fd)
 		return nil, &os.PathError{Op: "inotify_add_watch", Path: path, Err: err}
 	}
