@@ -9,6 +9,7 @@ import (
 
 	"github.com/moby/sys/user"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // LookupUser reads a user as docker writes it, USER[:GROUP] by name or number, and looks names up in the passwd and group
@@ -69,10 +70,17 @@ func readBelow(folder, name string) ([]byte, error) {
 	case info.Size() > maxAccounts:
 		return nil, fmt.Errorf("/%s of the container has %d bytes, at most %d are read", name, info.Size(), maxAccounts)
 	}
-	f, err := root.Open(name)
+	// The container may have put something else there by now, and it must not hold us up.
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("/%s of the container is no file", name)
+	}
 	return io.ReadAll(io.LimitReader(f, maxAccounts))
 }
