@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -73,6 +74,24 @@ func (r *Record) Unpause(ctx context.Context) error {
 // Stop asks the box to end by a signal, and kills it if it has not after the time, which is its own if it is negative. It
 // returns when the keeper is done. A box that does not run is stopped already.
 func (r *Record) Stop(ctx context.Context, s syscall.Signal, limit time.Duration) error {
+	if r.isStarting() { // whoever starts it comes first
+		unlock, err := r.lockBegin()
+		if err != nil {
+			return err
+		}
+		unlock()
+	}
+	return r.end(ctx, s, limit)
+}
+
+// isStarting tells whether the box has a keeper that it does not run with yet.
+func (r *Record) isStarting() bool { return r.Keeper != Keeper{} && r.Status() == Created }
+
+// end is Stop, of a box that nobody starts but who makes it.
+func (r *Record) end(ctx context.Context, s syscall.Signal, limit time.Duration) error {
+	if r.isStarting() {
+		return r.abort(ctx)
+	}
 	switch r.Status() {
 	case Exited, Created:
 		return r.Keeper.Wait(ctx)
@@ -112,6 +131,28 @@ func (r *Record) stop(ctx context.Context, s syscall.Signal, limit time.Duration
 	return r.kill(ctx)
 }
 
+// abort ends a box that is being made: its keeper gives up, or ends it as soon as it runs.
+func (r *Record) abort(ctx context.Context) error {
+	exit, err := os.Open(r.file(exitFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // it is gone
+	}
+	if err != nil {
+		return err
+	}
+	defer exit.Close()
+	if err := r.putStop(); err != nil {
+		return err
+	}
+	if r.reload() != nil {
+		return nil
+	}
+	if !r.isStarting() { // its keeper did not see that
+		return r.kill(ctx)
+	}
+	return errors.Join(r.signalKeeper(), r.awaitEnd(ctx, exit))
+}
+
 // kill ends the box, and returns when its keeper is done.
 func (r *Record) kill(ctx context.Context) error {
 	if err := r.stayEnded(); err != nil {
@@ -132,14 +173,23 @@ func (r *Record) kill(ctx context.Context) error {
 	return r.Keeper.Wait(ctx)
 }
 
-// Remove removes a box that does not run; with force it is killed first.
+// Remove removes a box that does not run; with force it is killed first. Nobody starts it meanwhile.
 func (r *Record) Remove(ctx context.Context, force bool) error {
+	unlock, err := r.lockBegin()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	switch s := r.Status(); {
 	case s == Exited:
 	case s == Dead:
 	case s == Created && r.Keeper == Keeper{}: // it was never started
 	case !force:
 		return fmt.Errorf("%w: %s; stop it first, or remove it with --force", ErrRunning, r.Name)
+	case s == Created:
+		if err := r.abort(ctx); err != nil {
+			return err
+		}
 	default:
 		if err := r.kill(ctx); err != nil {
 			return err

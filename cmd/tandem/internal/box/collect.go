@@ -53,7 +53,11 @@ func (h *Home) Collect(ctx context.Context) ([]Leftover, error) {
 		if l.remove == nil {
 			continue
 		}
-		if err := l.remove(ctx); err != nil {
+		err := l.remove(ctx)
+		if errors.Is(err, errAlive) {
+			continue
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("%s %s: %w", l.Kind, l.Name, err))
 			continue
 		}
@@ -97,11 +101,30 @@ func (h *Home) deadBoxes() (known map[string]bool, left []Leftover, err error) {
 		if r.Status() == Dead {
 			left = append(left, Leftover{
 				Kind: "container", Name: r.Name, Why: fmt.Sprintf("its keeper, process %d, was killed", r.Keeper.PID),
-				remove: func(context.Context) error { return r.Discard() },
+				remove: func(context.Context) error { return r.collect() },
 			})
 		}
 	}
 	return known, left, err
+}
+
+// errAlive is a box that somebody has started since it was found dead.
+var errAlive = errors.New("container is not dead any more")
+
+// collect removes a dead box, if it still is.
+func (r *Record) collect() error {
+	unlock, err := r.lockBegin()
+	if errors.Is(err, ErrNotFound) {
+		return nil // somebody else has removed it
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if r.Status() != Dead {
+		return errAlive
+	}
+	return r.Discard()
 }
 
 // strayFolders are those that no record belongs to: a crash came between the two.

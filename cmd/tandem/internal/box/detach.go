@@ -147,8 +147,8 @@ func (h *Home) KeepDetached(id string, how Handover, tell func(error) StartError
 		told.StartError = tell(err)
 	}
 	text, encodeErr := json.Marshal(told)
-	_, writeErr := ready.Write(text)
-	if err := errors.Join(err, encodeErr, writeErr); err != nil {
+	_, _ = ready.Write(text) // who started it may have been killed: it is kept all the same
+	if err := errors.Join(err, encodeErr); err != nil {
 		return err
 	}
 	ready.Close()
@@ -172,9 +172,6 @@ func (k *kept) keep(ctx context.Context, r *Record) error {
 	pause := time.Duration(0)
 	for {
 		k.asked.pass(k.process)
-		if r.staysEnded() { // it was asked to while it was being started, when there was nobody to signal
-			_ = k.process.Signal(unix.SIGKILL) // it may have ended: Wait tells
-		}
 		exit, err := r.await(ctx, k.process)
 		k.asked.pass(nil)
 		k.process.Release()

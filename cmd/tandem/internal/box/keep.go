@@ -78,6 +78,9 @@ func (r *Record) Keep(ctx context.Context, p *container.Process) (Exit, error) {
 
 // await waits for the box's end, and takes down what runs only with a process in it.
 func (r *Record) await(ctx context.Context, p *container.Process) (Exit, error) {
+	if r.staysEnded() { // it was asked to while it was being started, when there was nobody to signal
+		_ = p.Signal(syscall.SIGKILL) // it may have ended: Wait tells
+	}
 	stopRelay, stopWatch, stopHealth := r.relayPorts(ctx), r.watchMemory(ctx), r.watchHealth(ctx)
 	status, err := p.Wait()
 	stopRelay()

@@ -20,14 +20,36 @@ func (r *Record) Hold() error {
 
 // Begin starts a box that has ended, or was never started, with a keeper of its own. One that runs is left alone.
 func (r *Record) Begin(ctx context.Context, how Handover) error {
-	unlock, err := lock.File(r.file("begin.lock"))
+	unlock, err := r.lockBegin()
 	if err != nil {
-		return fmt.Errorf("%w: %s", ErrNotFound, r.Name)
-	}
-	defer unlock()
-	if err := r.reload(); err != nil { // as it is, now that nobody else starts it
 		return err
 	}
+	defer unlock()
+	return r.begin(ctx, how)
+}
+
+// lockBegin waits for who starts the box, keeps others from that, and reads the record as it is then. ErrNotFound is a box
+// that was removed.
+func (r *Record) lockBegin() (unlock func(), err error) {
+	unlock, err = r.lockFile("begin.lock")
+	if err == nil {
+		if err = r.reload(); err != nil {
+			unlock()
+		}
+	}
+	return unlock, err
+}
+
+func (r *Record) lockFile(name string) (unlock func(), err error) {
+	unlock, err = lock.File(r.file(name))
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%w: %s", ErrNotFound, r.Name)
+	}
+	return unlock, err
+}
+
+// begin is Begin, with the lock held.
+func (r *Record) begin(ctx context.Context, how Handover) error {
 	switch r.Status() {
 	case Running, Restarting:
 		return nil
@@ -119,6 +141,14 @@ func (r *Record) Rename(name string) error {
 // Update changes the box's limits, of what runs at once. change is given those that it has, and gives those that it shall
 // have.
 func (r *Record) Update(ctx context.Context, change func(Limits, RestartPolicy) (Limits, RestartPolicy)) error {
+	unlock, err := r.lockFile("update.lock") // or two who change different ones would each put back what the other has changed
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := r.reload(); err != nil {
+		return err
+	}
 	limits, restart := change(r.Options.Limits, r.Options.Restart)
 	if err := limits.Check(); err != nil {
 		return err
@@ -135,7 +165,7 @@ func (r *Record) Update(ctx context.Context, change func(Limits, RestartPolicy) 
 			return err
 		}
 	}
-	err := r.change(func(now *Record) { now.Options.Limits, now.Options.Restart = limits, restart })
+	err = r.change(func(now *Record) { now.Options.Limits, now.Options.Restart = limits, restart })
 	if err == nil {
 		r.tell("update")
 	}
@@ -144,12 +174,20 @@ func (r *Record) Update(ctx context.Context, change func(Limits, RestartPolicy) 
 
 // Again stops the box and starts it once more.
 func (r *Record) Again(ctx context.Context, s syscall.Signal, limit time.Duration) error {
+	unlock, err := r.lockBegin()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if status := r.Status(); status != Exited && status != Dead {
-		if err := r.Stop(ctx, s, limit); err != nil {
+		if err := r.end(ctx, s, limit); err != nil {
+			return err
+		}
+		if err := r.reload(); err != nil {
 			return err
 		}
 	}
-	if err := r.Begin(ctx, Handover{}); err != nil {
+	if err := r.begin(ctx, Handover{}); err != nil {
 		return err
 	}
 	r.tell("restart")

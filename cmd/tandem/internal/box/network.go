@@ -122,6 +122,10 @@ func (n *boxNetwork) prepare(pid *int) []plan.Phase {
 				r.Network = n.setup.Attachment()
 				return r.save()
 			},
+			Undo: func() error {
+				r.Network = nil
+				return r.save()
+			},
 		},
 		{
 			Op: "write", Object: r.file("hosts"), Why: "the box knows its own name by its address",

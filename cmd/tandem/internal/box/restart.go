@@ -89,14 +89,21 @@ func (r *Record) stayEnded() error {
 	if r.Options.Restart.Name == "" {
 		return nil
 	}
+	return r.putStop()
+}
+
+func (r *Record) putStop() error {
 	f, err := os.OpenFile(r.file(stopFile), os.O_WRONLY|os.O_CREATE, 0o600)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // the box is gone
+	}
 	if err != nil {
 		return err
 	}
 	return f.Close()
 }
 
-// staysEnded tells what stayEnded said.
+// staysEnded tells what putStop said.
 func (r *Record) staysEnded() bool {
 	_, err := os.Stat(r.file(stopFile))
 	return err == nil
@@ -107,6 +114,11 @@ func (r *Record) wakeKeeper() error {
 	if r.Options.Restart.Name == "" {
 		return nil
 	}
+	return r.signalKeeper()
+}
+
+// signalKeeper asks the keeper to end the box, or what it does to make it.
+func (r *Record) signalKeeper() error {
 	fd, err := r.Keeper.Open()
 	if err == nil {
 		defer fd.Close()
