@@ -71,20 +71,26 @@ func (p *streamPipes) writer(to *os.File) (*os.File, error) {
 	}
 	p.theirs, p.mine = append(p.theirs, w), append(p.mine, r)
 	p.copying.Go(func() {
-		copyOutput(to, r)
+		_, err := io.Copy(to, r)
+		drainOutput(to, r, err)
 		r.Close() // who writes when the terminal is gone is told
 	})
 	return w, nil
 }
 
-// copyOutput copies to the end, or until nothing has come for a while once there is a deadline.
-func copyOutput(to io.Writer, r *os.File) {
-	for first := true; ; first = false {
-		n, err := io.Copy(to, r)
-		if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 && !first {
+// outputHeld is as much as a pipe holds, and more than a terminal: what comes beyond was written after the command's end.
+const outputHeld = 64 << 10
+
+// drainOutput goes on with a copy that a deadline has ended, until nothing has come for a while. Whoever takes the output may
+// be slow: there may be more of it, though it is late.
+func drainOutput(to io.Writer, r *os.File, err error) {
+	for left := int64(outputHeld); left > 0 && errors.Is(err, os.ErrDeadlineExceeded); {
+		_ = r.SetReadDeadline(time.Now().Add(terminalDrain))
+		var n int64
+		if n, err = io.CopyN(to, r, left); n == 0 {
 			return
 		}
-		_ = r.SetReadDeadline(time.Now().Add(terminalDrain)) // there may be more in the pipe: the terminal may be slow
+		left -= n
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,8 @@ type boxTerminal struct {
 	copied  chan struct{}
 	keys    []byte        // that leave it, if there are any
 	left    chan struct{} // closed when they were typed
+
+	abandoned atomic.Bool
 }
 
 func newBoxTerminal(in io.Reader, out io.Writer, reads bool) *boxTerminal {
@@ -61,7 +64,10 @@ func (t *boxTerminal) attach(master *os.File) error {
 	t.copied = make(chan struct{})
 	go func() {
 		defer close(t.copied)
-		_, _ = io.Copy(t.out, t.master) // until EIO: nobody has the slave any more
+		_, err := io.Copy(t.out, t.master) // until EIO: nobody has the slave any more
+		if !t.abandoned.Load() {
+			drainOutput(t.out, t.master, err)
+		}
 	}()
 	return nil
 }
@@ -85,6 +91,7 @@ const terminalDrain = 200 * time.Millisecond
 
 // abandon gives the user's terminal back, and reads the command's from now on, so that nothing blocks who writes to it.
 func (t *boxTerminal) abandon() {
+	t.abandoned.Store(true)
 	t.release(0)
 	_ = t.master.SetReadDeadline(time.Time{})
 	go func() { _, _ = io.Copy(io.Discard, t.master) }() // until nobody has the slave any more

@@ -4,6 +4,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestNoTerminal has commands that were given no terminal be without one, though their user is at his.
@@ -36,6 +37,35 @@ func TestNoTerminal(t *testing.T) {
 				t.Errorf("tandem %q: status %d, %.200q; want %.200q", args, got, shown, test.want)
 			}
 		}
+	}
+	b.must("rm", "-f", "there")
+	b.empty()
+}
+
+// TestSlowTerminal has what a command wrote last be seen, though whoever reads it takes his time.
+func TestSlowTerminal(t *testing.T) {
+	b := newBench(t)
+	b.detach([]string{"--name", "there"}, "sleep", "1000")
+	// It is read only as far as the command needs to come to its end: then the pipe is full, and the rest is in its terminal.
+	const long = 72_000
+	script := "dd if=/dev/zero bs=1000 count=72 2>/dev/null | tr '\\0' x; echo last; exit 5"
+	cmd := b.command("exec", "-t", "there", "sh", "-c", script)
+	out, err := cmd.StdoutPipe()
+	b.check(err)
+	b.check(cmd.Start())
+	text := make([]byte, 0, long)
+	for b.must("events", "--since", "1h", "--until", "0s", "-f", "event=exec_die", "--format", "{{.Action}}") != "exec_die" && len(text)+500 < long {
+		_, err := io.ReadFull(out, text[len(text):len(text)+500])
+		b.check(err)
+		text = text[:len(text)+500]
+	}
+	time.Sleep(time.Second) // longer than what is left running is waited for
+	rest, err := io.ReadAll(out)
+	b.check(err)
+	text = append(text, rest...)
+	_ = cmd.Wait() // the status is looked at
+	if got, want := string(text), strings.Repeat("x", long)+"last\r\n"; cmd.ProcessState.ExitCode() != 5 || got != want {
+		t.Errorf("status %d, %d bytes, want %d", cmd.ProcessState.ExitCode(), len(got), len(want))
 	}
 	b.must("rm", "-f", "there")
 	b.empty()
