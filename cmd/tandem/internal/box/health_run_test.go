@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,17 +123,23 @@ func TestHealthTimeout(t *testing.T) {
 		"--name", "slow", "--health-cmd", "echo waiting; sleep 777 & sleep 777", "--health-interval", "10ms", "--health-timeout", "100ms", "--health-retries", "1",
 	}, "sleep", "1000")
 	awaitHealth(t, events, "slow", "unhealthy")
-	h := b.record("slow").Health
-	if h == nil || len(h.Log) == 0 || h.Log[0].Status != -1 || !strings.Contains(h.Log[0].Output, "longer than 100ms: waiting") {
+	if h := b.record("slow").Health; h == nil || len(h.Log) == 0 || h.Log[0].Status != -1 || !strings.Contains(h.Log[0].Output, "longer than 100ms") {
 		t.Errorf("%+v", h)
 	}
-	for deadline := time.Now().Add(limit); len(b.record("slow").Health.Log) < 4 && time.Now().Before(deadline); {
-		time.Sleep(10 * time.Millisecond)
+	await := func(what string, is func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(limit); !is(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %+v, %s", what, b.record("slow").Health, b.must("top", "slow"))
+			}
+		}
 	}
-	// One test may be on its way, with its two processes. Those of the ones before are gone.
-	if got := b.must("top", "slow"); strings.Count(got, "   sleep 777") > 2 {
-		t.Errorf("tests that were killed go on: %s", got)
-	}
+	await("four tests, and one that came to say something", func() bool {
+		log := b.record("slow").Health.Log
+		return len(log) >= 4 && slices.ContainsFunc(log, func(p box.Probe) bool { return strings.Contains(p.Output, "longer than 100ms: waiting") })
+	})
+	// One test may be on its way, with its two processes. Those of the ones before are gone, once they have seen that.
+	await("tests that were killed go on", func() bool { return strings.Count(b.must("top", "slow"), "   sleep 777") <= 2 })
 	b.must("rm", "-f", "slow")
 	b.empty()
 }

@@ -57,7 +57,7 @@ func TestStopTimeout(t *testing.T) {
 	b := newBench(t)
 	b.detach([]string{"--name", "deaf", "--stop-signal", "HUP"}, "sh", "-c", `trap "echo heard" HUP; echo up; while :; do sleep 0.05; done`)
 	b.await("deaf", "up")
-	b.must("stop", "-t", "1", "deaf")
+	b.must("stop", "-t", "3", "deaf") // long enough for its shell to come to it
 	if got := b.must("wait", "deaf") + b.must("logs", "deaf"); got != "137up\nheard" {
 		t.Errorf("status and log %q, want 137, up, heard", got)
 	}
