@@ -221,12 +221,23 @@ func TestTurns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Both are ready once both were heard of: after that they alternate.
+	// Once both were heard of, they alternate.
+	waitFor(t, "two connections that have data", func() bool {
+		dev.board.mu.Lock()
+		defer dev.board.mu.Unlock()
+		ready := 0
+		for _, s := range dev.board.slots {
+			if s.conn != nil && s.conn.hooks[onReady].in {
+				ready++
+			}
+		}
+		return ready == len(peers)
+	})
 	var seen [2]int
 	last := uint32(9)
 	for range 24 {
 		h, _ := d.expect(opData)
-		if h.dstPort == last && seen[0] > 0 && seen[1] > 0 {
+		if h.dstPort == last {
 			t.Fatalf("connection %d has two turns, after %v", h.dstPort, seen)
 		}
 		last = h.dstPort
