@@ -350,6 +350,23 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// The command's limit of open files is not that of the process that makes its mounts.
+func TestFewOpenFiles(t *testing.T) {
+	b := newBench(t)
+	s := b.spec("ulimit -n; ulimit -H -n")
+	s.Config.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 4, Hard: 5}}
+	s.Config.Process.User = specs.User{UID: 1000, GID: 1000}
+	if status, out := b.run(s); status != 0 || out != "4\n5\n" {
+		t.Errorf("status %d, output %q, want limits of 4 and 5", status, out)
+	}
+	c := b.running(nil)
+	process := *c.config.Process
+	process.Rlimits = s.Config.Process.Rlimits
+	if out, err := b.inside(c, ExecSpec{Process: &process}, "ulimit -n"); out != "4\n" || err != nil {
+		t.Errorf("in one that runs: %q, %v", out, err)
+	}
+}
+
 func TestStateIsSpec(t *testing.T) {
 	b := newBench(t)
 	s := b.spec("exec sleep 1000")

@@ -45,13 +45,22 @@ func (x *identity) early(p *child.Program) {
 		p.Phase("set resource limits")
 	}
 	for _, r := range x.Rlimits {
-		limit := binary.LittleEndian.AppendUint64(nil, r.Soft)
-		limit = binary.LittleEndian.AppendUint64(limit, r.Hard)
-		p.Call("prlimit64", unix.SYS_PRLIMIT64, r.Type, "", child.Int("pid", 0), child.Int("resource", rlimitNumbers[r.Type]),
-			p.Bytes("limit", limit, fmt.Sprintf("{%d %d}", r.Soft, r.Hard)), child.Int("old", 0))
+		if r.Type != ownLimit {
+			limit(p, r, "")
+		}
 	}
 	x.scheduling(p)
 	x.memoryPolicy(p)
+}
+
+// ownLimit is a limit that the child would meet itself: it opens more files at a time than the command may.
+const ownLimit = "RLIMIT_NOFILE"
+
+func limit(p *child.Program, r specs.POSIXRlimit, why string) {
+	words := binary.LittleEndian.AppendUint64(nil, r.Soft)
+	words = binary.LittleEndian.AppendUint64(words, r.Hard)
+	p.Call("prlimit64", unix.SYS_PRLIMIT64, r.Type, why, child.Int("pid", 0), child.Int("resource", rlimitNumbers[r.Type]),
+		p.Bytes("limit", words, fmt.Sprintf("{%d %d}", r.Soft, r.Hard)), child.Int("old", 0))
 }
 
 // terminal makes the terminal that is open in a register the process's standard files, and its controlling terminal.
@@ -130,6 +139,12 @@ func (x *identity) late(p *child.Program, preserve int, find func() *child.Found
 	cwd := path.Clean(x.Cwd)
 	went := x.goTo(p, cwd)
 	x.ownStdio(p)
+	for _, r := range x.Rlimits {
+		if r.Type == ownLimit {
+			p.Phase("limit open files")
+			limit(p, r, "now that all is open that has to be, and as long as there is the right to raise it")
+		}
+	}
 	p.Phase("become user %d:%d", x.User.UID, x.User.GID)
 	if x.User.UID != 0 {
 		p.Call("prctl", unix.SYS_PRCTL, "PR_SET_KEEPCAPS", "capabilities are set below, not lost here",
