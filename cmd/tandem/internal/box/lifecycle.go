@@ -20,12 +20,32 @@ func (r *Record) Hold() error {
 
 // Begin starts a box that has ended, or was never started, with a keeper of its own. One that runs is left alone.
 func (r *Record) Begin(ctx context.Context, how Handover) error {
+	if err := r.awaitStart(ctx); err != nil {
+		return err
+	}
 	unlock, err := r.lockBegin()
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	return r.begin(ctx, how)
+}
+
+// awaitStart waits for who makes the box, or starts it: it runs then, or does not come to.
+func (r *Record) awaitStart(ctx context.Context) error {
+	for r.isStarting() {
+		// That it runs wakes nobody who waits for its keeper: look again now and then.
+		short, cancel := context.WithTimeout(ctx, followEvery)
+		_ = r.Keeper.Wait(short)
+		cancel()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := r.reload(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lockBegin waits for who starts the box, keeps others from that, and reads the record as it is then. ErrNotFound is a box
@@ -61,6 +81,9 @@ func (r *Record) begin(ctx context.Context, how Handover) error {
 		}
 	}
 	if err := r.Keeper.Wait(ctx); err != nil { // the last one may be about to tidy up
+		return err
+	}
+	if err := r.reload(); err != nil { // it may have been removed with it
 		return err
 	}
 	before, began := r.Exit, r.Started
@@ -174,6 +197,9 @@ func (r *Record) Update(ctx context.Context, change func(Limits, RestartPolicy) 
 
 // Again stops the box and starts it once more.
 func (r *Record) Again(ctx context.Context, s syscall.Signal, limit time.Duration) error {
+	if err := r.awaitStart(ctx); err != nil {
+		return err
+	}
 	unlock, err := r.lockBegin()
 	if err != nil {
 		return err

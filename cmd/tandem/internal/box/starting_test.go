@@ -68,6 +68,37 @@ func TestEndedBeforeTheStart(t *testing.T) {
 	}
 }
 
+// TestStartedWhileMade has somebody start what another makes and starts: it is started once, and runs.
+func TestStartedWhileMade(t *testing.T) {
+	b := newBench(t)
+	b.importRoot("made:1")
+	for _, flags := range [][]string{{"-d"}, nil} {
+		unlock, err := lock.File(filepath.Join(b.home.Data, "images/locks/content"))
+		b.check(err)
+		run := b.command(append(append([]string{"run", "--name", "made", "--net", "none"}, flags...), "made:1", "sleep", "1000")...)
+		b.check(run.Start())
+		for {
+			if _, err := b.home.Find("made"); err == nil {
+				break
+			}
+		}
+		start := b.command("start", "made")
+		b.check(start.Start())
+		for !waitsFor(t, start.Process.Pid) {
+		}
+		unlock()
+		if err := start.Wait(); err != nil {
+			t.Errorf("run %q, and start meanwhile: %v", flags, err)
+		}
+		if s := b.record("made").Status(); s != box.Running {
+			t.Errorf("it is %s", s)
+		}
+		b.must("rm", "-f", "made")
+		_ = run.Wait() // it was killed
+		b.empty()
+	}
+}
+
 // hasOpen tells whether a process has a file of a name open.
 func hasOpen(t *testing.T, pid int, name string) bool {
 	t.Helper()
