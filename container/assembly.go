@@ -141,7 +141,7 @@ func (a *assembly) makeProcess(warn func(string, ...any)) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &identity{Process: c.Process, caps: caps, linux: c.Linux, env: withHome(c.Process, a.rootFolders())}
+	x := &identity{Process: c.Process, raised: raised(a.ns, c.Process.Rlimits), caps: caps, linux: c.Linux, env: withHome(c.Process, a.rootFolders())}
 	x.setIDs = maySetGroups(a.ns, c.Process.User.AdditionalGids)
 	if !a.spec.NoNewKeyring {
 		x.keyring = keyringName(a.spec.ID)

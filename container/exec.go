@@ -87,7 +87,8 @@ func (c *Container) execProcess(s *ExecSpec) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &identity{Process: &process, cpus: cpus, caps: caps, env: withHome(s.Process, []string{fmt.Sprintf("/proc/%d/root", c.state.Init.PID)}), linux: l}
+	x := &identity{Process: &process, raised: raised(ns, process.Rlimits), cpus: cpus, caps: caps, linux: l}
+	x.env = withHome(s.Process, []string{fmt.Sprintf("/proc/%d/root", c.state.Init.PID)})
 	x.setIDs = maySetGroups(ns, s.Process.User.AdditionalGids)
 	if c.state.OwnKeys {
 		x.keyring = keyringName(c.state.ID)
@@ -114,8 +115,8 @@ func (c *Container) writeExec(p *child.Program, s *ExecSpec, x *identity, pidFD 
 	if err != nil {
 		return err
 	}
-	if s.Process.OOMScoreAdj != nil || c.state.RDT != nil {
-		p.Sync(syncBorn, "what only the parent may do: the OOM score, the class of service")
+	if len(x.raised) > 0 || s.Process.OOMScoreAdj != nil || c.state.RDT != nil {
+		p.Sync(syncBorn, "what only the parent may do: limits, the OOM score, the class of service")
 	}
 	joinAll(p, pidFD, ns.own())
 	if !ns.has(unix.CLONE_NEWNS) {
@@ -174,7 +175,7 @@ func (c *Container) attend(ctx context.Context, p *child.Process, s *ExecSpec, x
 		case err != nil:
 			return err
 		case name == syncBorn:
-			err = c.attendBorn(s, pid)
+			err = c.attendBorn(s, x, pid)
 		case name == syncTerminal:
 			err = terminalStep(s.Process, s.ConsoleSocket, s.Console, func() *child.Process { return p }).Do()
 		case name == syncListener:
@@ -193,7 +194,12 @@ func (c *Container) attend(ctx context.Context, p *child.Process, s *ExecSpec, x
 	}
 }
 
-func (c *Container) attendBorn(s *ExecSpec, pid int) error {
+func (c *Container) attendBorn(s *ExecSpec, x *identity, pid int) error {
+	for _, r := range x.raised {
+		if err := raise(pid, r); err != nil {
+			return err
+		}
+	}
 	if score := s.Process.OOMScoreAdj; score != nil {
 		if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(*score)), 0); err != nil {
 			return err

@@ -39,6 +39,9 @@ func (a *assembly) born() []plan.Phase {
 	if a.ns.new&unix.CLONE_NEWUSER != 0 {
 		phases = append(phases, plan.Phase{Name: "parent: map users into the user namespace", Steps: a.mapSteps(l)})
 	}
+	if len(a.process.raised) > 0 {
+		phases = append(phases, plan.Phase{Name: "parent: raise limits", Steps: a.raiseSteps()})
+	}
 	if score := a.spec.Config.Process.OOMScoreAdj; score != nil {
 		phases = append(phases, plan.Phase{Name: "parent: set the OOM score", Steps: []plan.Step{{
 			Op: "write", Object: "/proc/PID/oom_score_adj", Args: []plan.Arg{plan.A("data", *score)}, Why: "how soon the OOM killer takes it",

@@ -20,6 +20,7 @@ type identity struct {
 	*specs.Process
 	caps    capabilities
 	cpus    affinity // of a process that is started in a container that runs
+	raised  []specs.POSIXRlimit
 	filter  *seccomp.Filter
 	env     []string
 	setIDs  bool   // whether setgroups(2) is possible
@@ -51,16 +52,6 @@ func (x *identity) early(p *child.Program) {
 	}
 	x.scheduling(p)
 	x.memoryPolicy(p)
-}
-
-// ownLimit is a limit that the child would meet itself: it opens more files at a time than the command may.
-const ownLimit = "RLIMIT_NOFILE"
-
-func limit(p *child.Program, r specs.POSIXRlimit, why string) {
-	words := binary.LittleEndian.AppendUint64(nil, r.Soft)
-	words = binary.LittleEndian.AppendUint64(words, r.Hard)
-	p.Call("prlimit64", unix.SYS_PRLIMIT64, r.Type, why, child.Int("pid", 0), child.Int("resource", rlimitNumbers[r.Type]),
-		p.Bytes("limit", words, fmt.Sprintf("{%d %d}", r.Soft, r.Hard)), child.Int("old", 0))
 }
 
 // terminal makes the terminal that is open in a register the process's standard files, and its controlling terminal.

@@ -135,7 +135,7 @@ func (a *assembly) setns(p *child.Program, t namespaceType) {
 
 // needsBorn tells whether the parent has something to do right after the child's birth.
 func (a *assembly) needsBorn() bool {
-	return a.ns.new&unix.CLONE_NEWUSER != 0 || a.spec.Config.Process.OOMScoreAdj != nil || a.rdt != nil ||
+	return a.ns.new&unix.CLONE_NEWUSER != 0 || a.spec.Config.Process.OOMScoreAdj != nil || a.rdt != nil || len(a.process.raised) > 0 ||
 		a.needsLinks() && !a.netnsLater()
 }
 

@@ -23,6 +23,20 @@ func checkRoot() error {
 	return nil
 }
 
+func checkCapability(number uint) func() error {
+	return func() error {
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var has [2]unix.CapUserData
+		if err := unix.Capget(&header, &has[0]); err != nil {
+			return os.NewSyscallError("capget", err)
+		}
+		if has[number/32].Effective&(1<<(number%32)) == 0 {
+			return fmt.Errorf("running without capability %d", number)
+		}
+		return nil
+	}
+}
+
 func checkProgram(name string) func() error {
 	return func() error {
 		_, err := exec.LookPath(name)

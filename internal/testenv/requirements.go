@@ -1,8 +1,11 @@
 package testenv
 
+import "golang.org/x/sys/unix"
+
 // What tests ask for. Each name is spelled as the field spells it.
 var (
 	Root       = requirement("root", checkRoot)
+	RaiseLimit = requirement("cap_sys_resource", checkCapability(unix.CAP_SYS_RESOURCE))
 	NetNS      = requirement("netns", checkNetNS)
 	MountNS    = requirement("mountns", checkMountNS)
 	UserNS     = requirement("userns", checkUserNS)
