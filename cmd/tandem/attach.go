@@ -82,6 +82,7 @@ func attachBox(cmd *cobra.Command, r *box.Record, f attachFlags, received chan o
 	session := &attached{cmd: cmd, box: r, conn: a, left: make(chan struct{}), quit: make(chan struct{})}
 	stop := session.signals(received, f)
 	defer stop()
+	session.resize() // before anything that is typed
 	if f.interactive && r.Options.Interactive {
 		restore, err := session.input(f.keys.codes)
 		if err != nil {
@@ -89,7 +90,6 @@ func attachBox(cmd *cobra.Command, r *box.Record, f attachFlags, received chan o
 		}
 		defer restore()
 	}
-	session.resize()
 	exit, err := a.Follow(cmd.OutOrStdout(), cmd.ErrOrStderr())
 	select {
 	case <-session.left:

@@ -63,6 +63,8 @@ const (
 	arrival = 10 * time.Second
 	// farewell is how long the last of the output may take to be read.
 	farewell = 5 * time.Second
+	// acceptPause is how long those who come wait where the machine cannot take them.
+	acceptPause = 100 * time.Millisecond
 )
 
 // newHub begins to listen.
@@ -102,8 +104,12 @@ func listenAt(path string) (*net.UnixListener, error) {
 func (h *hub) accept() {
 	for {
 		conn, err := h.listener.AcceptUnix()
-		if err != nil {
-			return // closed
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // of descriptors, say: nothing tells when there are some again
+			time.Sleep(acceptPause)
+			continue
 		}
 		c := &client{conn: conn, queue: make(chan []byte, queued), gone: make(chan struct{})}
 		h.mu.Lock()
