@@ -455,6 +455,9 @@ func (p *Process) Wait() (syscall.WaitStatus, error) { return p.child.Wait() }
 // Signal sends it a signal.
 func (p *Process) Signal(s syscall.Signal) error { return p.child.Signal(s) }
 
+// Kill ends the process, if it has not ended yet, and reaps it.
+func (p *Process) Kill() error { return p.child.Kill() }
+
 // Release forgets the process, which goes on.
 func (p *Process) Release() { p.release() }
 

@@ -120,7 +120,7 @@ func execDetached(ctx context.Context, c *container.Container, s *container.Exec
 		return nil
 	}
 	if err := sendPIDFD(p.PID(), f.pidfdSocket); err != nil {
-		return errors.Join(err, kill(p))
+		return errors.Join(err, p.Kill())
 	}
 	return nil
 }

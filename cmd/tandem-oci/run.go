@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"tandem/container"
 )
@@ -96,18 +94,10 @@ func accompany(p *container.Process, t *terminal, held heldSignals, pidfdSocket 
 		err = held.forward(p.Signal, t.resize)
 	}
 	if err != nil {
-		return 0, errors.Join(err, kill(p))
+		return 0, errors.Join(err, p.Kill())
 	}
 	t.relay()
 	return p.Wait()
-}
-
-func kill(p *container.Process) error {
-	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	_, err := p.Wait()
-	return err
 }
 
 // statusError is nil for a command that has succeeded, and else carries its status to main.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/process"
 )
 
 // Kill ends every process in the group and below with SIGKILL, frozen ones too, and returns when none is left.
@@ -187,8 +189,7 @@ func hold(pids []int) (held dying, n int, err error) {
 		switch {
 		case err == nil:
 			held = append(held, victim{pids[n], os.NewFile(uintptr(fd), fmt.Sprintf("process %d", pids[n]))})
-		// Gone, or the number of a thread by now, for which Linux 6.15 has an error of its own.
-		case errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT):
+		case process.IsGone(err):
 		case (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)) && len(held) > 1:
 			half := len(held) / 2 // who reads the group again needs a few
 			n = slices.Index(pids, held[half].pid)

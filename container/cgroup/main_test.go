@@ -117,15 +117,15 @@ func makeGroup(t testing.TB, host Host, resources string) *Group {
 	return g
 }
 
-// process is a worker.
-type process struct {
+// workerProcess is a worker.
+type workerProcess struct {
 	*exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
 // start starts a worker, which waits to be told to begin.
-func start(t testing.TB, attr *syscall.SysProcAttr, job ...string) *process {
+func start(t testing.TB, attr *syscall.SysProcAttr, job ...string) *workerProcess {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), workerVariable+"="+strings.Join(job, " "))
@@ -145,11 +145,11 @@ func start(t testing.TB, attr *syscall.SysProcAttr, job ...string) *process {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	return &process{cmd, in, bufio.NewReader(out)}
+	return &workerProcess{cmd, in, bufio.NewReader(out)}
 }
 
 // startIn starts a worker and moves it into the group.
-func startIn(t testing.TB, g *Group, job ...string) *process {
+func startIn(t testing.TB, g *Group, job ...string) *workerProcess {
 	t.Helper()
 	p := start(t, nil, job...)
 	pid := p.Process.Pid
@@ -163,7 +163,7 @@ func startIn(t testing.TB, g *Group, job ...string) *process {
 }
 
 // begin lets the worker do its job.
-func (p *process) begin(t testing.TB) {
+func (p *workerProcess) begin(t testing.TB) {
 	t.Helper()
 	if _, err := p.in.Write([]byte("\n")); err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func (p *process) begin(t testing.TB) {
 }
 
 // line is the next that the worker prints.
-func (p *process) line(t testing.TB) string {
+func (p *workerProcess) line(t testing.TB) string {
 	t.Helper()
 	line, err := p.out.ReadString('\n')
 	if err != nil {
@@ -181,7 +181,7 @@ func (p *process) line(t testing.TB) string {
 }
 
 // ended is the signal by which the worker ends.
-func (p *process) ended(t testing.TB) syscall.Signal {
+func (p *workerProcess) ended(t testing.TB) syscall.Signal {
 	t.Helper()
 	io.Copy(io.Discard, p.out)
 	err := p.Wait()

@@ -81,14 +81,19 @@ func (id ID) Alive() bool {
 	return err == nil && now == id
 }
 
+// IsGone tells of an error of pidfd_open(2) that the number is no process's any more. It may be a thread's by now, which Linux
+// 6.15 and later tell from a flag that they do not know.
+func IsGone(err error) bool {
+	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT)
+}
+
 // Open returns a descriptor of the process, for pidfd_send_signal(2) and Await. ErrGone is one that has ended.
 func (id ID) Open() (*os.File, error) {
 	if id.PID <= 0 {
 		return nil, fmt.Errorf("process %d: %w", id.PID, ErrGone) // the zero ID is nobody
 	}
 	fd, err := unix.PidfdOpen(id.PID, unix.PIDFD_NONBLOCK)
-	// The others are for what is a thread by now, which Linux 6.15 tells from a flag that it does not know.
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+	if IsGone(err) {
 		return nil, fmt.Errorf("process %d: %w", id.PID, ErrGone)
 	}
 	if err != nil {
